@@ -1,0 +1,39 @@
+# make up    install and serve the hub, with a starter model
+# make test  install what the tests need and run them
+.PHONY: help up install test lint bench soak clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e .
+	@touch $@
+
+install: $(VENV)/.installed ## make .venv and install Headwater in it
+
+up: install ## install, add the starter model, serve the hub on http://127.0.0.1:8080
+	$(BIN)/headwater up --starter
+
+$(VENV)/.tests: pyproject.toml $(VENV)/.installed
+	$(BIN)/pip install --quiet -e '.[test,postgres]'
+	@touch $@
+
+test: $(VENV)/.tests ## install what tests need and run them all
+	$(BIN)/python tests/prepare.py
+	$(BIN)/ruff check src tests bench
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+bench: $(VENV)/.tests ## measure beside the peers; writes docs/numbers.md
+	$(BIN)/python bench/run.py
+
+soak: $(VENV)/.tests ## the long checks
+	$(BIN)/pytest -m soak tests/soak
+
+clean: ## remove the environment
+	rm -rf $(VENV)

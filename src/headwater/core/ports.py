@@ -1,0 +1,280 @@
+"""What the rooms ask of the outside, as short lists of verbs. Stores, executors and engines implement them.
+
+Every verb that writes takes `by`, the actor, and writes its audit row in the same transaction.
+All verbs are synchronous and safe to call from many threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from headwater.core.types import (
+    Access,
+    Account,
+    Actor,
+    AuditRow,
+    Card,
+    Commit,
+    Digest,
+    Event,
+    Finding,
+    Job,
+    Kind,
+    Membership,
+    Oid,
+    Ref,
+    Repo,
+    RepoPage,
+    Search,
+    Snapshot,
+    Stale,
+    Token,
+    Tree,
+)
+
+
+class Blobs(Protocol):
+    """Bytes under their sha256. Bytes once kept never change."""
+
+    def adopt(self, staged: Path, digest: Digest) -> None:
+        """Keep the file `staged` under `digest`, durably, and consume it. Keeping what is kept is no error."""
+
+    def read(self, digest: Digest, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes [start, stop) in chunks of about 1 MiB. Raises FileNotFoundError at once if not kept."""
+
+    def size(self, digest: Digest) -> int | None:
+        """Size in bytes; None if not kept."""
+
+    def path(self, digest: Digest) -> Path | None:
+        """A local file holding the bytes, for engines and sendfile; None if this store has no files."""
+
+    def delete(self, digest: Digest) -> None:
+        """Forget the bytes. Forgetting what is not there is no error."""
+
+    def digests(self) -> Iterator[Digest]:
+        """Every digest kept, in no order."""
+
+
+class Repos(Protocol):
+    """Names of repos, what is shown of them, who likes them."""
+
+    def create(self, kind: Kind, owner: str, name: str, *, private: bool, first: Commit, by: Actor) -> Repo:
+        """A repo whose main stands at `first`. Raises RepoExists (also for a name differing only in case)."""
+
+    def find(self, kind: Kind, owner: str, name: str) -> Repo | None:
+        """By name, whatever its case; follows the redirect a move left. The answer carries the true name."""
+
+    def get(self, repo_id: int) -> Repo | None: ...
+
+    def move(self, repo: Repo, owner: str, name: str, *, by: Actor) -> Repo:
+        """Rename; the old name redirects until somebody creates a repo there. Raises RepoExists."""
+
+    def set_private(self, repo: Repo, private: bool, *, by: Actor) -> Repo: ...
+
+    def delete(self, repo: Repo, *, by: Actor) -> None:
+        """Remove the repo with its history, refs, redirects, leases and likes. Bytes go with the next sweep."""
+
+    def describe(self, repo: Repo, card: Card) -> None:
+        """Put what the card at main says where search finds it."""
+
+    def search(self, search: Search) -> RepoPage: ...
+
+    def like(self, repo: Repo, liked: bool, *, by: Actor) -> None: ...
+
+    def likers(self, repo: Repo) -> list[str]: ...
+
+    def liked_by(self, account: str) -> list[Repo]: ...
+
+    def downloaded(self, repo: Repo) -> None:
+        """Count one download."""
+
+
+class History(Protocol):
+    """Commits, trees and refs: git's object model in tables."""
+
+    def trees(self, oids: Iterable[Oid]) -> dict[Oid, Tree]:
+        """The trees of these oids, in one question; an oid not kept is left out."""
+
+    def commit(self, repo: Repo, oid: Oid) -> Commit | None: ...
+
+    def find_commits(self, repo: Repo, prefix: str) -> list[Oid]:
+        """At most two commits whose oid starts so: a short revision is good when there is exactly one."""
+
+    def log(self, repo: Repo, head: Oid, *, skip: int = 0, limit: int = 50) -> list[Commit]:
+        """First-parent history from `head`, newest first."""
+
+    def count(self, repo: Repo, head: Oid) -> int: ...
+
+    def refs(self, repo: Repo) -> list[Ref]: ...
+
+    def ref(self, repo: Repo, name: str) -> Ref | None: ...
+
+    def advance(
+        self, repo: Repo, ref: str, *, expect: Oid | None, commit: Commit, trees: Sequence[Tree],
+        size_bytes: int, by: Actor, action: str = "commit", detail: dict[str, Any] | None = None,
+    ) -> Stale | None:
+        """One transaction: keep commit and trees, move `ref` from `expect` to the commit, note whose bytes the
+        repo now names, write the audit row and the event revision.stored.
+
+        expect None makes the ref. Returns Stale, and writes nothing, if the ref is elsewhere.
+        Raises EntryNotFound if a digest the trees name is not kept (the sweep may have taken it).
+        """
+
+    def place(self, repo: Repo, ref: Ref, *, by: Actor) -> bool:
+        """Make a branch or tag at a commit the repo has. False if the name is taken."""
+
+    def remove(self, repo: Repo, ref: str, *, by: Actor) -> bool:
+        """Remove a branch or tag, and forget which bytes only it named. False if there is none."""
+
+    def digests(self, repo: Repo) -> dict[Digest, int]:
+        """Every digest any commit of the repo names, with its size."""
+
+
+class Holdings(Protocol):
+    """Which bytes are kept, and who may name them in a commit. The sweep's ledger.
+
+    A digest is named only after it was proved: uploaded to this repo lately (a lease) or already in its history.
+    Order: grant → Blobs.adopt → kept. A lease is granted before the bytes are moved, so the sweep sees it.
+    """
+
+    def grant(self, repo: Repo, digest: Digest, size: int, *, seconds: float) -> None:
+        """Lease a digest to a repo; extends a lease there is."""
+
+    def kept(self, digest: Digest) -> None:
+        """The bytes are in the blob store now."""
+
+    def sizes(self, repo: Repo, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Of these digests, those the repo may name (kept, and leased to it or in its history), with sizes."""
+
+    def sweep(self, *, grace_s: float, limit: int, delete: Callable[[Digest], None]) -> list[tuple[Digest, int]]:
+        """Delete up to `limit` digests that no commit names, no live lease holds and that are older than the
+        grace. Each goes in a transaction of its own, with `delete` called inside it. Returns (digest, bytes)."""
+
+    def all(self) -> Iterator[tuple[Digest, int]]:
+        """Every digest believed kept, with its size."""
+
+    def findings(self, digests: Iterable[Digest]) -> dict[Digest, Finding]:
+        """Scan results by digest, of those scanned; a digest not yet scanned is left out."""
+
+    def found(self, digest: Digest, finding: Finding) -> None: ...
+
+
+class Accounts(Protocol):
+    """People, organisations, tokens, and the log of what they did."""
+
+    def create(self, name: str, *, is_org: bool, fullname: str, email: str | None, is_admin: bool,
+               password_hash: str | None, by: Actor) -> Account:
+        """Raises Conflict if the name is taken, whatever its case."""
+
+    def find(self, name: str) -> Account | None: ...
+
+    def get(self, account_id: int) -> Account | None: ...
+
+    def all(self) -> list[Account]: ...
+
+    def count(self) -> int: ...
+
+    def update(self, account: Account, *, by: Actor, **fields: Any) -> Account:
+        """Change fullname, email, is_admin or password_hash."""
+
+    def delete(self, account: Account, *, by: Actor) -> None:
+        """Raises Conflict while the account still owns repos."""
+
+    def password_hash(self, account: Account) -> str | None: ...
+
+    def set_role(self, org: Account, user: Account, role: Access, *, by: Actor) -> None:
+        """NONE takes the membership away."""
+
+    def members(self, org: Account) -> list[Membership]: ...
+
+    def memberships(self, user: Account) -> list[Membership]: ...
+
+    def issue(self, account: Account, name: str, secret_hash: str, *, scope: Access,
+              repos: tuple[str, ...] | None, expires_at: float | None, by: Actor) -> Token:
+        """Raises Conflict if the account has a token of that name."""
+
+    def token(self, secret_hash: str) -> tuple[Token, Account] | None:
+        """The token, if it is neither revoked nor expired; notes that it was used (at most once a minute)."""
+
+    def tokens(self, account: Account) -> list[Token]: ...
+
+    def revoke(self, account: Account, name: str, *, by: Actor) -> bool: ...
+
+    def note(self, action: str, subject: str, *, by: Actor, detail: dict[str, Any] | None = None) -> None:
+        """An audit row for a write that has no transaction of its own."""
+
+    def audit(self, *, before: int | None = None, subject: str | None = None, limit: int = 100) -> list[AuditRow]:
+        """Newest first; before is the id of the last row of the page before."""
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes kept under this name, made the first time they are asked for."""
+
+
+class Bus(Protocol):
+    """What rooms announce. Rows are written inside the transactions of others; this reads them."""
+
+    def announce(self, name: str, payload: dict[str, Any]) -> None: ...
+
+    def pending(self, limit: int = 100) -> list[Event]: ...
+
+    def delivered(self, event: Event) -> None: ...
+
+
+class Progress(Protocol):
+    """What running work is handed: it says how far it is, and hears that it should stop."""
+
+    def __call__(self, done: int, total: int | None = None, *, stage: str | None = None, unit: str | None = None) -> None:
+        """Raises Cancelled if the job was cancelled or the process is stopping."""
+
+
+class Cancelled(Exception):
+    """Raised inside work by its progress call; the executor turns it into the state."""
+
+
+Work = Callable[[dict[str, Any], Progress], dict[str, Any] | None]
+"""A job's body: payload in, result out. May be run again after a crash, so it must be idempotent."""
+
+
+class Jobs(Protocol):
+    """Long work, remembered. A job that was running when the process died runs again at the next start."""
+
+    def register(self, kind: str, work: Work, *, at_once: int = 1) -> None:
+        """`work` does jobs of this kind, at most `at_once` of them at a time."""
+
+    def enqueue(self, kind: str, payload: dict[str, Any], *, title: str, by: str, key: str | None = None) -> Job: ...
+
+    def get(self, job_id: str) -> Job | None: ...
+
+    def list(self, *, state: str | None = None, kind: str | None = None, limit: int = 100) -> list[Job]: ...
+
+    def cancel(self, job_id: str) -> Job | None:
+        """A queued job is cancelled at once, a running one at its next progress call."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None:
+        """Running jobs stop at their next progress call and stay queued for the next start."""
+
+
+class ChatEngine(Protocol):
+    """Something that runs a chat model. One file in engines/ ending in `ENGINE = ...`.
+
+    The worker it starts is a child process that keeps the contract of docs/recipes/add-an-engine.md:
+    OpenAI chat completions over HTTP on 127.0.0.1, a bearer key, /health.
+    """
+
+    name: str
+
+    def available(self) -> str | None:
+        """None when this engine can run here, else the sentence that says how to install it."""
+
+    def build(self) -> str:
+        """Name and version of what computes, e.g. 'llama.cpp b11549 (xllamacpp 2026.10.11549)'."""
+
+    def accepts(self, files: Sequence[str]) -> str | None:
+        """The one of these repo paths it would load, or None if this is nothing for it."""
+
+    def command(self, snapshot: Snapshot, path: str, *, port: int, threads: int, context: int) -> list[str]:
+        """argv of the worker that loads `path` of the snapshot. The key comes to it in HEADWATER_WORKER_KEY."""

@@ -1,0 +1,333 @@
+"""The nouns that cross from one room to another. All frozen; times are seconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+Digest = str
+"""sha256 of some bytes, 64 lower-case hex characters."""
+Oid = str
+"""A git object id: sha1, 40 lower-case hex characters. A revision is the oid of a commit."""
+
+EMPTY_TREE: Oid = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+class Kind(StrEnum):
+    MODEL = "model"
+    DATASET = "dataset"
+
+
+class Access(StrEnum):
+    """What an actor may do with a repo or a namespace; each includes the ones before it."""
+
+    NONE = "none"
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+    def covers(self, need: Access) -> bool:
+        order = list(Access)
+        return order.index(self) >= order.index(need)
+
+
+# --- who
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user or an organisation; both live in one namespace of names."""
+
+    id: int
+    name: str
+    is_org: bool
+    fullname: str
+    email: str | None
+    is_admin: bool
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Membership:
+    """`user` belongs to `org`. READ sees private repos, WRITE pushes, ADMIN manages."""
+
+    org: Account
+    user: Account
+    role: Access
+
+
+@dataclass(frozen=True)
+class Token:
+    """A row of the token table; the secret itself is shown once and kept only as a hash.
+
+    scope: READ or WRITE, or ADMIN for a browser session. repos: None for every repo the account can
+    reach, else "kind/owner/name" of the only ones it opens. expires_at: None means never.
+    """
+
+    id: int
+    account_id: int
+    name: str
+    scope: Access
+    repos: tuple[str, ...] | None
+    created_at: float
+    expires_at: float | None
+    last_used_at: float | None
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who is asking. account None is a stranger; `scope` caps whatever the account itself may do."""
+
+    account: Account | None
+    scope: Access = Access.NONE
+    token_id: int | None = None
+    token_name: str | None = None
+    repos: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.account.name if self.account else "anonymous"
+
+    @property
+    def is_admin(self) -> bool:
+        return self.account is not None and self.account.is_admin and self.scope.covers(Access.WRITE)
+
+
+ANYONE = Actor(account=None)
+
+
+# --- what is kept
+
+
+@dataclass(frozen=True)
+class Card:
+    """What README.md says of the repo: its front matter, and the search tags made from it.
+
+    data: the parsed YAML (a dict; empty when there is none). problem: why it could not be read, or None.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Repo:
+    id: int
+    kind: Kind
+    owner: str
+    name: str
+    private: bool
+    created_at: float
+    updated_at: float
+    head: Oid | None
+    """Revision of the main branch; None only while it is being made."""
+    size_bytes: int
+    """Bytes of the files at main."""
+    likes: int
+    downloads: int
+    card: Card
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}/{self.owner}/{self.name}"
+
+
+class EntryKind(StrEnum):
+    FILE = "file"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in a tree. For a file `digest` names its bytes and `size` counts them; for a directory
+    `oid` is the tree it opens, `size` is 0 and `digest` is None.
+
+    path is relative to the directory that holds it in a stored tree, to the repo's root in a listing.
+    lfs: the git view of this file is a pointer (`oid` is the pointer's), so clients see sha256 as its ETag.
+    """
+
+    path: str
+    kind: EntryKind
+    oid: Oid
+    size: int = 0
+    digest: Digest | None = None
+    lfs: bool = False
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One directory: its git oid and its entries, sorted as git sorts them."""
+
+    oid: Oid
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A genuine git commit: `oid` is the sha1 of git's own commit object over these fields."""
+
+    oid: Oid
+    tree: Oid
+    parents: tuple[Oid, ...]
+    author: str
+    email: str
+    title: str
+    message: str
+    """The body under the title; may be empty."""
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Ref:
+    """name is git's: refs/heads/main, refs/tags/v1. message is an annotated tag's, else None."""
+
+    name: str
+    commit: Oid
+    message: str | None = None
+
+    @property
+    def short(self) -> str:
+        return self.name.split("/", 2)[2]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Bytes received in full but not yet kept: a file in tmp/, its sha256 and size."""
+
+    path: str
+    digest: Digest
+    size: int
+    git_oid: Oid | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """A question to the list of repos. `viewer` sees public repos and the private ones it may read.
+
+    sort: one of created, updated, likes, downloads, name, size. after: opaque cursor of the page before.
+    """
+
+    kind: Kind
+    viewer: Actor
+    text: str | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    sort: str = "updated"
+    descending: bool = True
+    limit: int = 100
+    after: str | None = None
+
+
+class RepoPage(NamedTuple):
+    repos: list[Repo]
+    next: str | None
+    """Cursor of the page after this one; None when this is the last."""
+
+
+class Stale(NamedTuple):
+    """A ref was not where it was said to be. found is None when there is no such ref."""
+
+    found: Oid | None
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One write: who, with which token, did what to what. Rows are only ever added."""
+
+    id: int
+    at: float
+    actor: str
+    token: str | None
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a scan says of one file. level: safe, notice (runs code if asked to), suspicious, dangerous."""
+
+    path: str
+    level: Literal["safe", "notice", "suspicious", "dangerous"]
+    reason: str
+
+
+# --- what happens
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a room announces, written in the same transaction as the thing itself."""
+
+    id: int
+    name: str
+    payload: dict[str, Any]
+    at: float
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Long work. done/total count in `unit`; total is None while it is not known.
+
+    key: idempotence: enqueueing a key that is queued or running answers the job there is.
+    """
+
+    id: str
+    kind: str
+    title: str
+    payload: dict[str, Any]
+    state: JobState
+    stage: str
+    done: int
+    total: int | None
+    unit: str
+    result: dict[str, Any] | None
+    error: str | None
+    actor: str
+    key: str | None
+    attempts: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
+# --- what runs
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A revision laid out as a folder an engine can read (hard links to blobs where that works)."""
+
+    repo: Repo
+    revision: Oid
+    folder: str
+    files: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running worker: OpenAI chat over HTTP on loopback, opened by a key made at its start."""
+
+    url: str
+    key: str
+    pid: int
+    engine: str
+    build: str
