@@ -184,6 +184,9 @@ class Accounts(Protocol):
 
     def password_hash(self, account: Account) -> str | None: ...
 
+    def any_password(self) -> bool:
+        """Whether any account can sign in with a password: then loopback is no longer open to everyone on it."""
+
     def set_role(self, org: Account, user: Account, role: Access, *, by: Actor) -> None:
         """NONE takes the membership away."""
 

@@ -1,0 +1,30 @@
+"""The room that keeps: repos, commits, uploads, accounts. Every verb is a function whose first argument is the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.core.ports import Accounts, Blobs, Bus, History, Holdings, Jobs, Repos
+from headwater.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What the verbs stand on.
+
+    tmp: folder where bytes are received, on the same file system as the local blobs.
+    now: seconds since 1970; tests move it.
+    """
+
+    settings: Settings
+    blobs: Blobs
+    repos: Repos
+    history: History
+    holdings: Holdings
+    accounts: Accounts
+    bus: Bus
+    jobs: Jobs
+    tmp: Path
+    now: Callable[[], float]
