@@ -228,7 +228,8 @@ class Bus(Protocol):
 class Progress(Protocol):
     """What running work is handed: it says how far it is, and hears that it should stop."""
 
-    def __call__(self, done: int, total: int | None = None, *, stage: str | None = None, unit: str | None = None) -> None:
+    def __call__(self, done: int, total: int | None = None, *, stage: str | None = None,
+                 unit: str | None = None) -> None:
         """Raises Cancelled if the job was cancelled or the process is stopping."""
 
 

@@ -87,6 +87,19 @@ def tags_of(data: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(tags))[:200]
 
 
+def tags_of_files(names: list[str]) -> list[str]:
+    """Tags that the files at the top of a repo speak for, whatever the card says."""
+    ends = {name.rsplit(".", 1)[-1].lower() for name in names}
+    tags = [tag for end, tag in (("safetensors", "safetensors"), ("gguf", "gguf"), ("onnx", "onnx")) if end in ends]
+    if "pytorch_model.bin" in names or "pytorch_model.bin.index.json" in names:
+        tags.append("pytorch")
+    if "model_index.json" in names:
+        tags.append("diffusers")
+    elif "config.json" in names and ends & {"safetensors", "bin"}:
+        tags.append("transformers")
+    return tags
+
+
 def _plain(value: Any) -> Any:
     """YAML's dates, sets and odd keys as JSON has them."""
     if isinstance(value, dict):

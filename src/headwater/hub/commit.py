@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headwater.core.errors import (
@@ -17,8 +17,8 @@ from headwater.core.errors import (
 from headwater.core.types import Actor, Commit, Digest, Entry, EntryKind, Oid, Repo, Staged
 from headwater.hub import Hub
 from headwater.hub.browse import file as find_file
-from headwater.hub.browse import read_small, resolve
-from headwater.hub.card import MAX_BYTES, parse_card
+from headwater.hub.browse import listing, read_small, resolve
+from headwater.hub.card import MAX_BYTES, parse_card, tags_of_files
 from headwater.hub.edit import TreeEditor
 from headwater.hub.git import make_commit, pointer_id
 from headwater.hub.intake import keep, stage
@@ -98,13 +98,16 @@ def commit(hub: Hub, actor: Actor, repo: Repo, branch: str, changes: Sequence[Ch
 
 
 def describe(hub: Hub, repo: Repo) -> None:
-    """Read the card at main again and put it where search finds it."""
+    """Read the card and the file names at main again and put them where search finds them."""
     try:
-        readme = find_file(hub, resolve(hub, repo, "main"), "README.md")
-        card = parse_card(b"".join(hub.blobs.read(readme.digest, 0, min(readme.size, 4 * MAX_BYTES))))
-    except (EntryNotFound, RevisionNotFound):
-        card = parse_card(b"")
-    hub.repos.describe(repo, card)
+        head = resolve(hub, repo, "main")
+    except RevisionNotFound:
+        return  # the branch main was deleted: what was known stays
+    names = [e.path for e in listing(hub, head) if e.kind is EntryKind.FILE]
+    readme = next((e for e in listing(hub, head) if e.path == "README.md" and e.kind is EntryKind.FILE), None)
+    text = b"".join(hub.blobs.read(readme.digest, 0, min(readme.size, 4 * MAX_BYTES))) if readme else b""
+    card = parse_card(text)
+    hub.repos.describe(repo, replace(card, tags=tuple(dict.fromkeys([*card.tags, *tags_of_files(names)]))))
 
 
 def squash(hub: Hub, actor: Actor, repo: Repo, branch: str, title: str) -> Commit:

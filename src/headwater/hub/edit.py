@@ -42,8 +42,11 @@ class TreeEditor:
                 raise BadPath(f"{path[:200]!r} is more than {MAX_DEPTH} folders deep.")
             folder = self._enter(folder, step, path)
         old = folder.entries.get(name)
-        if name in folder.folders or (old and old.kind is EntryKind.DIRECTORY):
-            raise BadPath(f"{path!r} is a folder.", hint="Delete the folder in the same commit, or choose another name.")
+        if (inner := self._peek(folder, name)) is not None:
+            if inner.entries:
+                raise BadPath(f"{path!r} is a folder.", hint="Delete it in the same commit, or choose another name.")
+            del folder.folders[name]
+            old = None
         self.grown += entry.size - (old.size if old else 0)
         folder.entries[name] = Entry(name, EntryKind.FILE, entry.oid, entry.size, entry.digest, entry.lfs)
         self._mark(parents)
@@ -106,6 +109,7 @@ class TreeEditor:
         return _Folder({e.path: e for e in self._load([oid])[oid].entries})
 
     def _peek(self, folder: _Folder, name: str) -> _Folder | None:
+        """The subfolder of that name, opened; None where there is none or a file."""
         if name not in folder.folders:
             found = folder.entries.get(name)
             if found is None or found.kind is EntryKind.FILE:

@@ -9,11 +9,13 @@ from headwater.core.errors import BadName, BadPath
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?\Z")
 # Names a page or an API route already answers to; an account of that name would be unreachable.
-RESERVED_OWNERS = frozenset(
-    "api v1 docs redoc openapi.json static models datasets spaces settings jobs chat film compare trace enhance new "
-    "upload sign-in sign-out login logout signup join organizations orgs users admin help about healthz metrics "
-    "favicon.ico robots.txt search tree tokens audit lineage headwater none null undefined".split()
-)
+RESERVED_OWNERS = frozenset({
+    "api", "v1", "docs", "redoc", "openapi.json", "static", "models", "datasets", "spaces", "settings", "jobs",
+    "chat", "film", "compare", "trace", "enhance", "new", "upload", "sign-in", "sign-out", "login", "logout",
+    "signup", "join", "organizations", "orgs", "users", "admin", "help", "about", "healthz", "metrics",
+    "favicon.ico", "robots.txt", "search", "tree", "tokens", "audit", "lineage", "headwater", "none", "null",
+    "undefined",
+})
 _REF = re.compile(r"[A-Za-z0-9._/+@=-]{1,200}\Z")
 MAX_PATH_BYTES = 1024
 MAX_SEGMENT_BYTES = 255

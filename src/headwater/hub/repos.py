@@ -85,7 +85,8 @@ def create_branch(hub: Hub, actor: Actor, repo: Repo, name: str, start: str = "m
     return ref
 
 
-def create_tag(hub: Hub, actor: Actor, repo: Repo, name: str, revision: str = "main", message: str | None = None) -> Ref:
+def create_tag(hub: Hub, actor: Actor, repo: Repo, name: str, revision: str = "main",
+               message: str | None = None) -> Ref:
     """Raises Conflict if there is one of that name."""
     ref = Ref(tag_ref(name), resolve(hub, repo, revision).oid, message)
     if not hub.history.place(repo, ref, by=actor):
