@@ -270,6 +270,8 @@ class ChatEngine(Protocol):
     """
 
     name: str
+    slots: int
+    """Requests one worker computes at the same time; more wait in the gateway."""
 
     def available(self) -> str | None:
         """None when this engine can run here, else the sentence that says how to install it."""
