@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import lz4.frame
 import numpy as np
 
-from headwater.hub.xet_format import Chunks, chunk_hash, file_hash, hash_text, hash_value, join, range_hash, xorb_hash
+from headwater.hub.xet_format import Chunks, chunk_hash, file_hash, hash_text, hash_value, range_hash, xorb_hash
 
 TAG = b"HFRepoMetaData\0" + bytes.fromhex("556967456a7b815783a5bdd95ccdd14aa9")
 BOOKEND = b"\xff" * 32 + bytes(16)
@@ -72,8 +72,7 @@ class File:
 
     def records(self) -> bytes:
         lies = dict(self.lies)
-        all_chunks = join([x.chunks.part(i, j) for x, i, j in self.parts])
-        value = lies.get("hash", file_hash(all_chunks))
+        value = lies.get("hash", file_hash(x.chunks.part(i, j) for x, i, j in self.parts))
         out = struct.pack("<32sIIQ", value, lies.get("flags", 3 << 30), lies.get("count", len(self.parts)), 0)
         for x, i, j in self.parts:
             size = int(x.chunks.part(i, j).sizes.sum())

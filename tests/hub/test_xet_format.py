@@ -9,9 +9,10 @@ import hf_xet
 import lz4.frame
 import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xet_made import TAG, File, Xorb, chunks_of, grouped4, packed_chunk, shard, xorb
+from xet_made import TAG, File, grouped4, packed_chunk, shard, xorb
 
 from headwater.core.errors import BadInput, CorruptFile
 from headwater.hub import xet_format as xf
@@ -70,12 +71,44 @@ def test_a_hash_that_is_none_is_refused(text: str):
 def test_merkle_roots_are_those_published(nodes: list[int], of_xorb: str, of_file: str):
     chunks = xf.Chunks(b"".join(xf.hash_value(NODES[i]) for i in nodes), np.array([100 * i for i in nodes], np.uint32))
     assert xf.hash_text(xf.xorb_hash(chunks)) == of_xorb
-    assert xf.hash_text(xf.file_hash(chunks)) == of_file
+    assert xf.hash_text(xf.file_hash([chunks])) == of_file
 
 
 def test_nothing_hashes_to_zeros():
-    empty = xf.join([])
-    assert xf.xorb_hash(empty) == xf.file_hash(empty) == bytes(32)
+    assert xf.Merkle().root() == xf.file_hash([]) == bytes(32)
+
+
+@given(st.integers(0, 400), st.lists(st.integers(1, 60), max_size=20), st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_a_tree_has_the_same_root_however_its_chunks_come(count: int, cuts: list[int], seed: int):
+    rng = np.random.default_rng(seed)
+    chunks = xf.Chunks(rng.bytes(32 * count), rng.integers(1, 1 << 17, count).astype(np.uint32))
+    tree, at = xf.Merkle(), 0
+    for cut in cuts:
+        tree.add(chunks.part(at, min(at + cut, count)))
+        at = min(at + cut, count)
+    tree.add(chunks.part(at, count))
+    assert tree.root() == xf.xorb_hash(chunks) == plain_root(chunks)
+
+
+def plain_root(chunks: xf.Chunks) -> bytes:
+    """The specification's way, level by level over whole lists."""
+    level = [(chunks.hashes[32 * i:32 * i + 32], int(size)) for i, size in enumerate(chunks.sizes)]
+    while len(level) > 1:
+        above = []
+        while level:
+            end = next((i + 1 for i in range(2, min(9, len(level)))
+                        if int.from_bytes(level[i][0][24:], "little") % 4 == 0), min(9, len(level)))
+            lines = "".join(f"{xf.hash_text(value)} : {size}\n" for value, size in level[:end])
+            node = blake3(lines.encode(), key=bytes(NODE_KEY)).digest()
+            above.append((node, sum(size for _, size in level[:end])))
+            level = level[end:]
+        level = above
+    return level[0][0] if level else bytes(32)
+
+
+NODE_KEY = [1, 126, 197, 199, 165, 71, 41, 150, 253, 148, 102, 102, 180, 138, 2, 230,
+            93, 221, 83, 111, 55, 199, 109, 210, 248, 99, 82, 230, 74, 83, 113, 63]
 
 
 # --- the client's own xorbs and shards
@@ -130,7 +163,7 @@ def test_files_the_client_wrote_come_out_whole_and_every_hash_agrees(written: tu
                 assert xf.range_hash(part.hashes) == segment.proof
                 data += raw[offsets[segment.start]:offsets[segment.stop]]
                 parts.append(part)
-            assert xf.file_hash(xf.join(parts)) == file.hash
+            assert xf.file_hash(parts) == file.hash
             assert hashlib.sha256(data).hexdigest() == file.sha256
             assert len(data) == file.size
             found[xf.hash_text(file.hash)] = data
@@ -313,8 +346,7 @@ def test_a_damaged_shard_is_refused_or_read_but_never_anything_else(data: st.Dat
         pass
 
 
-def test_chunks_can_be_cut_and_joined():
-    both = xf.join([GOOD.chunks.part(0, 1), GOOD.chunks.part(1, 3)])
-    assert both.hashes == GOOD.chunks.hashes
-    assert list(both.offsets) == [0, 9000, 29_000, 29_100]
-    assert chunks_of(list(Xorb(GOOD.pieces).pieces)).hashes == both.hashes
+def test_chunks_know_where_they_begin():
+    part = GOOD.chunks.part(1, 3)
+    assert part.hashes == GOOD.chunks.hashes[32:]
+    assert list(part.offsets) == [0, 20_000, 20_100]

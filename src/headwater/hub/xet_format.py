@@ -7,7 +7,7 @@ A hash is 32 raw bytes here. Its text, in URLs, is four little-endian u64 printe
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import lz4.frame
@@ -49,7 +49,7 @@ _LISTED = np.dtype([("hash", "V32"), ("at", "<u4"), ("size", "<u4"), ("unused", 
 
 def hash_text(value: bytes) -> str:
     """64 hexadecimal characters, each group of eight bytes turned round."""
-    return np.frombuffer(value, "<u8").astype(">u8").tobytes().hex()
+    return "{:016x}{:016x}{:016x}{:016x}".format(*struct.unpack("<4Q", value))
 
 
 def hash_value(text: str) -> bytes:
@@ -85,46 +85,67 @@ class Chunks:
         return np.concatenate(([0], np.cumsum(self.sizes, dtype=np.int64)))
 
 
-def join(parts: list[Chunks]) -> Chunks:
-    sizes = [part.sizes for part in parts]
-    return Chunks(b"".join(part.hashes for part in parts), np.concatenate(sizes) if sizes else np.zeros(0, np.uint32))
+class Merkle:
+    """Root of the tree over chunks that come in order: add() them, then root(). Holds a few nodes a level.
+
+    A node has one to nine children: it ends after its third or later child whose hash, as a number, is a
+    multiple of four. A child is written as "its hash : its size in bytes" and a line feed.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[list[tuple[bytes, int]]] = [[]]
+
+    def add(self, chunks: Chunks) -> None:
+        hashes = chunks.hashes
+        self._levels[0] += [(hashes[32 * i:32 * i + 32], size) for i, size in enumerate(chunks.sizes.tolist())]
+        level = 0
+        while level < len(self._levels) and len(self._levels[level]) >= 9:
+            self._close(level, keep=8)
+            level += 1
+
+    def root(self) -> bytes:
+        """All zeros when nothing was added. To be asked once."""
+        level = 0
+        while level + 1 < len(self._levels) or len(self._levels[level]) > 1:
+            self._close(level, keep=0)
+            level += 1
+        return self._levels[level][0][0] if self._levels[level] else _NOTHING
+
+    def _close(self, level: int, keep: int) -> None:
+        """Make parents of the nodes of a level until at most `keep` are left: a later one might join those."""
+        if level + 1 == len(self._levels):
+            self._levels.append([])
+        nodes, start = self._levels[level], 0
+        while len(nodes) - start > keep:
+            stop = _node_end(nodes, start)
+            text = "".join([f"{hash_text(value)} : {size}\n" for value, size in nodes[start:stop]])
+            total = sum([size for _, size in nodes[start:stop]])
+            self._levels[level + 1].append((blake3(text.encode(), key=_NODE_KEY).digest(), total))
+            start = stop
+        del nodes[:start]
 
 
-def xorb_hash(chunks: Chunks) -> bytes:
-    """Root of the Merkle tree over the chunks. Nodes have two to nine children: a node ends after its third or
-    later child whose hash, as a number, is a multiple of four."""
-    hashes = [chunks.hashes[i:i + 32] for i in range(0, len(chunks.hashes), 32)]
-    sizes = [int(size) for size in chunks.sizes]
-    if not hashes:
-        return _NOTHING
-    while len(hashes) > 1:
-        hashes, sizes = _parents(hashes, sizes)
-    return hashes[0]
-
-
-def _parents(hashes: list[bytes], sizes: list[int]) -> tuple[list[bytes], list[int]]:
-    text = hash_text(b"".join(hashes))
-    lines = [f"{text[64 * i:64 * i + 64]} : {size}\n" for i, size in enumerate(sizes)]
-    above, totals, start = [], [], 0
-    while start < len(hashes):
-        stop = _node_end(hashes, start)
-        above.append(blake3("".join(lines[start:stop]).encode(), key=_NODE_KEY).digest())
-        totals.append(sum(sizes[start:stop]))
-        start = stop
-    return above, totals
-
-
-def _node_end(hashes: list[bytes], start: int) -> int:
-    end = min(start + 9, len(hashes))
+def _node_end(nodes: list[tuple[bytes, int]], start: int) -> int:
+    end = min(start + 9, len(nodes))
     for i in range(start + 2, end):
-        if hashes[i][24] & 3 == 0:  # the last of the four numbers, modulo four
+        if nodes[i][0][24] & 3 == 0:  # the last of the four numbers, modulo four
             return i + 1
     return end
 
 
-def file_hash(chunks: Chunks) -> bytes:
-    """What the clients call the Xet hash of a file. An empty file's is all zeros."""
-    return blake3(xorb_hash(chunks), key=_FILE_KEY).digest() if len(chunks) else _NOTHING
+def xorb_hash(chunks: Chunks) -> bytes:
+    tree = Merkle()
+    tree.add(chunks)
+    return tree.root()
+
+
+def file_hash(parts: Iterable[Chunks]) -> bytes:
+    """What the clients call the Xet hash of a file made of these chunks. An empty file's is all zeros."""
+    tree = Merkle()
+    for part in parts:
+        tree.add(part)
+    root = tree.root()
+    return blake3(root, key=_FILE_KEY).digest() if root != _NOTHING else _NOTHING
 
 
 def range_hash(hashes: bytes) -> bytes:
