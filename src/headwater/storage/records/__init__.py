@@ -1,0 +1,48 @@
+"""Records: everything but the bytes, in one database. open_records is the door; one file a port."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from headwater.core.ports import Accounts, Bus, History, Holdings, Repos
+from headwater.storage.database import Database, open_engine
+
+
+@dataclass(frozen=True)
+class Records:
+    """The ports, and under them the engine and the database, for the parts that keep a table of their own."""
+
+    engine: Engine
+    database: Database
+    repos: Repos
+    history: History
+    holdings: Holdings
+    accounts: Accounts
+    bus: Bus
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_records(database_url: str | None, data: Path, now: Callable[[], float] = time.time) -> Records:
+    """Open, and bring up to date, the records at `database_url`, or in data/headwater.db when it is None or empty.
+
+    now: seconds since 1970. Raises BadInput for a URL that is not PostgreSQL's, Unavailable if the database does
+    not answer or was written by a newer Headwater.
+    """
+    from headwater.storage.migrations import upgrade
+    from headwater.storage.records.accounts import SqlAccounts
+    from headwater.storage.records.bus import SqlBus
+    from headwater.storage.records.history import SqlHistory
+    from headwater.storage.records.holdings import SqlHoldings
+    from headwater.storage.records.repos import SqlRepos
+
+    database = Database(open_engine(database_url, data), now)
+    upgrade(database)
+    return Records(database.engine, database, SqlRepos(database), SqlHistory(database), SqlHoldings(database),
+                   SqlAccounts(database), SqlBus(database))

@@ -1,0 +1,265 @@
+"""The tables, as SQLAlchemy Core. Knows columns and keys; the verbs are in records/, the history in migrations/.
+
+A change here needs a migration beside it: tests/storage/test_migrations.py compares the two on both databases.
+Times are seconds since 1970; a `key` is a name in lower case, so that names differing only in case clash.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(naming_convention={
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+})
+
+Id = BigInteger().with_variant(Integer(), "sqlite")
+# Compared byte by byte on both databases, whatever the locale of the PostgreSQL cluster: pages sorted by name
+# come out alike, and a prefix of an oid can use the index.
+Key = Text().with_variant(Text(collation="C"), "postgresql")
+_LIVE = text("state IN ('queued', 'running')")
+
+
+def _serial() -> Column:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def _repo_id(**options: bool) -> Column:
+    return Column("repo_id", Id, ForeignKey("repos.id", ondelete="CASCADE"), nullable=False, **options)
+
+
+def _account_id(name: str = "account_id", **options: bool) -> Column:
+    return Column(name, Id, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, **options)
+
+
+# --- who. sqlite_autoincrement: an id is never given twice, because events and audit rows outlive what they name.
+
+accounts = Table(
+    "accounts", metadata,
+    _serial(),
+    Column("name", Text, nullable=False),
+    Column("key", Key, nullable=False, unique=True),
+    Column("is_org", Boolean, nullable=False),
+    Column("fullname", Text, nullable=False),
+    Column("email", Text),
+    Column("is_admin", Boolean, nullable=False),
+    Column("password_hash", Text),
+    Column("created_at", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+memberships = Table(
+    "memberships", metadata,
+    _account_id("org_id", primary_key=True),
+    _account_id("user_id", primary_key=True, index=True),
+    Column("role", Text, nullable=False),
+)
+
+tokens = Table(
+    "tokens", metadata,
+    _serial(),
+    _account_id(),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", Key, nullable=False, unique=True),
+    Column("scope", Text, nullable=False),
+    Column("repos", JSON(none_as_null=True)),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("last_used_at", Float),
+    UniqueConstraint("account_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+secrets = Table(
+    "secrets", metadata,
+    Column("name", Key, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+# --- repos
+
+repos = Table(
+    "repos", metadata,
+    _serial(),
+    Column("kind", Key, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner_key", Key, nullable=False, index=True),
+    Column("key", Key, nullable=False),  # owner/name in lower case
+    Column("private", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("head", Key),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("likes", BigInteger, nullable=False),
+    Column("downloads", BigInteger, nullable=False),
+    Column("card", JSON, nullable=False),  # {data, tags, problem}
+    UniqueConstraint("kind", "key"),
+    # One index for each order search can page through.
+    Index("ix_repos_created", "kind", "created_at", "id"),
+    Index("ix_repos_updated", "kind", "updated_at", "id"),
+    Index("ix_repos_likes", "kind", "likes", "id"),
+    Index("ix_repos_downloads", "kind", "downloads", "id"),
+    Index("ix_repos_size", "kind", "size_bytes", "id"),
+    sqlite_autoincrement=True,
+)
+
+redirects = Table(
+    "redirects", metadata,
+    Column("kind", Key, primary_key=True),
+    Column("key", Key, primary_key=True),
+    _repo_id(index=True),
+)
+
+repo_tags = Table(
+    "repo_tags", metadata,
+    _repo_id(primary_key=True),
+    Column("tag", Key, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+likes = Table(
+    "likes", metadata,
+    _repo_id(primary_key=True),
+    _account_id(primary_key=True, index=True),
+    Column("at", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# --- history
+
+commits = Table(
+    "commits", metadata,
+    _repo_id(primary_key=True),
+    Column("oid", Key, primary_key=True),
+    Column("tree", Key, nullable=False),
+    Column("first_parent", Key),
+    Column("parents", Key, nullable=False),  # oids with a space between
+    Column("depth", Integer, nullable=False),  # commits in the first-parent history, this one counted
+    Column("author", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# Per repo, although an oid says all of the content: what a repo no longer reaches can then be removed without
+# asking, or racing, any other repo. A shared directory costs a second row; file bytes stay shared.
+trees = Table(
+    "trees", metadata,
+    Column("oid", Key, primary_key=True),
+    _repo_id(primary_key=True, index=True),
+    Column("body", LargeBinary, nullable=False),  # records/_body.py
+)
+
+refs = Table(
+    "refs", metadata,
+    _repo_id(primary_key=True),
+    Column("name", Key, primary_key=True),
+    Column("commit", Key, nullable=False),
+    Column("message", Text),
+)
+
+# --- bytes
+
+blobs = Table(
+    "blobs", metadata,
+    Column("digest", Key, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", Float, nullable=False, index=True),  # of the newest grant: the sweep's grace runs from it
+    Column("kept", Boolean, nullable=False),
+)
+
+leases = Table(
+    "leases", metadata,
+    Column("digest", Key, ForeignKey("blobs.digest", ondelete="CASCADE"), primary_key=True),
+    _repo_id(primary_key=True, index=True),
+    Column("expires_at", Float, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+
+# No cascade from blobs: the database itself refuses to forget a digest that a repo names.
+repo_blobs = Table(
+    "repo_blobs", metadata,
+    _repo_id(primary_key=True),
+    Column("digest", Key, ForeignKey("blobs.digest"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+findings = Table(
+    "findings", metadata,
+    Column("digest", Key, ForeignKey("blobs.digest", ondelete="CASCADE"), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# --- what happened, and what is to be done
+
+events = Table(
+    "events", metadata,
+    _serial(),
+    Column("name", Text, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "audit", metadata,
+    _serial(),
+    Column("at", Float, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("token", Text),
+    Column("action", Text, nullable=False),
+    Column("subject", Key, nullable=False),
+    Column("detail", JSON, nullable=False),
+    Index("ix_audit_subject_id", "subject", "id"),
+    sqlite_autoincrement=True,
+)
+
+# Used by jobs/, which is handed the database and this table by app.py.
+jobs = Table(
+    "jobs", metadata,
+    Column("id", Key, primary_key=True),
+    Column("kind", Key, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("unit", Text, nullable=False),
+    Column("result", JSON(none_as_null=True)),
+    Column("error", Text),
+    Column("actor", Text, nullable=False),
+    Column("key", Key),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Column("heartbeat_at", Float),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("owner", Text),
+    Index("ix_jobs_state_created_at", "state", "created_at"),
+    # Of the jobs with one key, at most one is queued or running.
+    Index("uq_jobs_live_key", "key", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+)

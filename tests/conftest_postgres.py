@@ -1,0 +1,95 @@
+"""A throwaway PostgreSQL, started once a session on a unix socket; a fresh database for each test that asks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_MISSING = "PostgreSQL's server programs are missing; install them: apt-get install postgresql"
+
+
+def server_programs() -> Path | None:
+    """The folder with initdb and postgres. Debian keeps them out of PATH, one folder a version."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), reverse=True)
+    if found := shutil.which("initdb"):
+        folders.append(Path(found).resolve().parent)
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def _unprivileged() -> Callable[[], None] | None:
+    """What a child does to give up root, as whom PostgreSQL refuses to run; None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    user = names.get("postgres") or names["nobody"]
+
+    def drop() -> None:
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+
+    return drop
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[str]:
+    """URL of a database server; skips, saying what to install, when there is none."""
+    programs = server_programs()
+    if programs is None:
+        pytest.skip(_MISSING)
+    # Not tmp_path: a socket's path has at most 107 bytes, and the other user must be able to get there.
+    folder = Path(tempfile.mkdtemp(prefix="hw-pg-"))
+    folder.chmod(0o777)
+    drop, data = _unprivileged(), folder / "data"
+    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    options = {"cwd": folder, "preexec_fn": drop, "env": environ}
+    try:
+        subprocess.run([programs / "initdb", "-D", data, "-U", "headwater", "-A", "trust", "-E", "UTF8", "--no-sync"],
+                       check=True, capture_output=True, **options)
+        with open(folder / "log", "wb") as log:
+            server = subprocess.Popen(
+                [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=",
+                 "-c", "shared_buffers=32MB", "-c", "max_connections=200"], stdout=log, stderr=log, **options)
+        try:
+            _wait(programs, folder, server)
+            yield f"postgresql://headwater@/{{}}?host={folder}"
+        finally:
+            server.terminate()
+            server.wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(programs: Path, folder: Path, server: subprocess.Popen[bytes]) -> None:
+    asked = subprocess.run([programs / "pg_isready", "-h", folder, "-t", "1", "-q"])
+    for _ in range(300):
+        if asked.returncode == 0:
+            return
+        assert server.poll() is None, (folder / "log").read_text()
+        try:
+            server.wait(0.1)
+        except subprocess.TimeoutExpired:
+            asked = subprocess.run([programs / "pg_isready", "-h", folder, "-t", "1", "-q"])
+    raise AssertionError("PostgreSQL did not start in 30 s: " + (folder / "log").read_text())
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: str) -> Iterator[str]:
+    """URL of a fresh, empty database."""
+    import psycopg
+
+    name = f"hw{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgres_cluster.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgres_cluster.format(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
