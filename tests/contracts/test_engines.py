@@ -157,7 +157,8 @@ def test_hanging_up_stops_the_computing(engine, tmp_path):
         wait_for(lambda: healthy(client), SAMPLES[engine.name].starts_s)
         body = {"messages": ASK, "stream": True, "max_tokens": 900, "temperature": 1.5, "ignore_eos": True}
         with client.stream("POST", "/v1/chat/completions", json=body) as response:
-            next(response.iter_lines())
+            lines = response.iter_lines()
+            next(lines)
             wait_for(lambda: busy(client) == 1, 5)
         left = time.monotonic()
         wait_for(lambda: busy(client) == 0, 5)
