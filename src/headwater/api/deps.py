@@ -21,11 +21,16 @@ SESSION_COOKIE = "headwater_session"
 BAD_CREDENTIALS = "Invalid credentials in Authorization header"  # the sentence the Hugging Face clients know
 
 
-def get_app(request: Request) -> App:
+async def get_app(request: Request) -> App:
     return request.app.state.headwater
 
 
-def get_hub(request: Request) -> Hub:
+async def get_hub(request: Request) -> Hub:
+    # async only to spare the hop to a thread that FastAPI makes for a plain function
+    return hub_of(request)
+
+
+def hub_of(request: Request) -> Hub:
     return request.app.state.headwater.hub
 
 
@@ -34,7 +39,7 @@ def get_actor(request: Request) -> Actor:
 
     Raises NotSignedIn for a token that is wrong, expired or revoked: it is never taken for a stranger's silence.
     """
-    hub = get_hub(request)
+    hub = hub_of(request)
     secret = _secret(request.headers.get("authorization", ""))
     if secret and (actor := actor_of_secret(hub, secret)):
         return actor
@@ -60,7 +65,7 @@ def segment(text: str) -> str:
 
 def base_url(request: Request) -> str:
     """How the client reaches this hub, without a trailing slash."""
-    return (get_hub(request).settings.public_url or str(request.base_url)).rstrip("/")
+    return (hub_of(request).settings.public_url or str(request.base_url)).rstrip("/")
 
 
 def _secret(header: str) -> str | None:
@@ -78,7 +83,7 @@ def _secret(header: str) -> str | None:
 def _is_local(request: Request) -> bool:
     """Whether the request comes from this machine and says so: not through a proxy, nor from a page of another
     site whose name was made to point here (DNS rebinding), nor posted by one."""
-    if not is_loopback(get_hub(request).settings.host) or "x-forwarded-for" in request.headers:
+    if not is_loopback(hub_of(request).settings.host) or "x-forwarded-for" in request.headers:
         return False
     if request.client is None or not is_loopback(request.client.host):
         return False

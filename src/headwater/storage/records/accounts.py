@@ -86,6 +86,11 @@ class SqlAccounts:
         with self._db.read() as connection:
             return connection.scalar(select(accounts.c.password_hash).where(accounts.c.id == account.id))
 
+    def any_password(self) -> bool:
+        with self._db.read() as connection:
+            first = select(accounts.c.id).where(accounts.c.password_hash.is_not(None)).limit(1)
+            return connection.scalar(first) is not None
+
     def set_role(self, org: Account, user: Account, role: Access, *, by: Actor) -> None:
         """Raises NotFound if either account is gone."""
         pair = {"org_id": org.id, "user_id": user.id}
