@@ -81,6 +81,9 @@ class Repos(Protocol):
 
     def search(self, search: Search) -> RepoPage: ...
 
+    def tags(self, kind: Kind, viewer: Actor, *, limit: int = 500) -> list[tuple[str, int]]:
+        """The tags of the repos `viewer` sees and how many have each, most used first."""
+
     def like(self, repo: Repo, liked: bool, *, by: Actor) -> None: ...
 
     def likers(self, repo: Repo) -> list[str]: ...

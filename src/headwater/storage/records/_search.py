@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Row, and_, false, func, or_, select, true, tuple_
 
 from headwater.core.errors import BadInput
-from headwater.core.types import Access, Search
+from headwater.core.types import Access, Actor, Kind, Search
 from headwater.storage.database import among
 from headwater.storage.tables import accounts, memberships, repo_tags, repos
 
@@ -34,7 +34,7 @@ def find_page(connection: Connection, search: Search) -> tuple[list[Row[Any]], s
         raise BadInput(f"Repos cannot be sorted by {search.sort!r}.", hint=f"There are: {', '.join(_ORDERS)}.")
     order = _ORDERS[search.sort]
     limit = max(1, search.limit)
-    question = select(repos).where(repos.c.kind == search.kind, _visible(search), *_filters(search))
+    question = select(repos).where(repos.c.kind == search.kind, _visible(search.viewer), *_filters(search))
     if search.after is not None:
         place, last = tuple_(order, repos.c.id), tuple_(*_read_cursor(search))
         question = question.where(place < last if search.descending else place > last)
@@ -45,9 +45,17 @@ def find_page(connection: Connection, search: Search) -> tuple[list[Row[Any]], s
     return rows[:limit], _cursor(search, rows[limit - 1]._mapping[order], rows[limit - 1].id)
 
 
-def _visible(search: Search) -> ColumnElement[bool]:
+def tally(connection: Connection, kind: Kind, viewer: Actor, limit: int) -> list[tuple[str, int]]:
+    """Tags of what the viewer sees, and how many repos have each; most used first, then by name."""
+    many = func.count()
+    question = (select(repo_tags.c.tag, many).join(repos, repos.c.id == repo_tags.c.repo_id)
+                .where(repos.c.kind == kind, _visible(viewer)).group_by(repo_tags.c.tag)
+                .order_by(many.desc(), repo_tags.c.tag).limit(limit))
+    return [(tag, n) for tag, n in connection.execute(question)]
+
+
+def _visible(viewer: Actor) -> ColumnElement[bool]:
     """Public, or of a namespace the viewer may read, as far as the token reaches."""
-    viewer = search.viewer
     if viewer.account is None or not viewer.scope.covers(Access.READ):
         return ~repos.c.private
     if viewer.account.is_admin:

@@ -108,6 +108,10 @@ class SqlRepos:
             rows, after = _search.find_page(connection, search)
             return RepoPage([_as_repo(row) for row in rows], after)
 
+    def tags(self, kind: Kind, viewer: Actor, *, limit: int = 500) -> list[tuple[str, int]]:
+        with self._db.read() as connection:
+            return _search.tally(connection, kind, viewer, limit)
+
     def like(self, repo: Repo, liked: bool, *, by: Actor) -> None:
         """Liking twice counts once. Raises NotSignedIn for a stranger."""
         if by.account is None:
