@@ -35,9 +35,8 @@ def wait_for(question, seconds=20):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request, tmp_path):
-    url = None if request.param == "sqlite" else os.environ["PGURL"]
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     engine = open_engine(url, tmp_path)
-    metadata.drop_all(engine)
     metadata.create_all(engine)
     yield Database(engine, time.time)
     engine.dispose()
