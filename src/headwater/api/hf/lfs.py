@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
@@ -104,14 +105,25 @@ class Taker(Protocol):
 
 
 async def pour(request: Request, taker: Taker) -> None:
-    """The request's body into `taker`, a few MiB at a time, in a worker thread. Raises what the taker raises;
-    a client that goes away raises ClientDisconnect, and the taker's owner cleans up."""
+    """The request's body into `taker`, a few MiB at a time, in a worker thread: while one batch is hashed and
+    written the next is received, so two are held at most.
+
+    Raises what the taker raises; a client that goes away raises ClientDisconnect, and the taker's owner cleans up.
+    """
     buffer = bytearray()
-    async for chunk in request.stream():
-        buffer += chunk
-        if len(buffer) >= BATCH:
-            full, buffer = buffer, bytearray()
-            await run_in_threadpool(taker.write, full)
+    writing: asyncio.Future[None] | None = None
+    try:
+        async for chunk in request.stream():
+            buffer += chunk
+            if len(buffer) >= BATCH:
+                if writing:
+                    await writing
+                writing = asyncio.ensure_future(run_in_threadpool(taker.write, buffer))
+                buffer = bytearray()
+    finally:
+        # Whatever happens above, nobody closes the file under a thread that still writes to it.
+        if writing:
+            await writing
     if buffer:
         await run_in_threadpool(taker.write, buffer)
 

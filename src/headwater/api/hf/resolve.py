@@ -50,9 +50,14 @@ def _resolve(kind: Kind, full_name: str, revision: str, path: str, request: Requ
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{entry.size}"
     if request.method == "HEAD":
         return Response(status_code=206 if part else 200, headers=headers)
-    if (start == 0 and path in ("config.json", "model_index.json", "README.md", "adapter_config.json")) or (entry.lfs and not part):
+    if _counts(path, start):
         hub.repos.downloaded(repo)
     return StreamingResponse(_bytes(hub, entry, start, stop), 206 if part else 200, headers)
+
+
+def _counts(path: str, start: int) -> bool:
+    """Whether this file stands for a download of the model: one that every loader reads once, as on the Hub."""
+    return start == 0 and (path in ("config.json", "model_index.json", "adapter_config.json") or path.endswith(".gguf"))
 
 
 def _bytes(hub: Hub, entry: Entry, start: int, stop: int) -> Iterator[bytes]:
