@@ -17,6 +17,7 @@ from headwater.core.ports import Progress
 from headwater.core.types import Digest
 from headwater.hub import Hub
 from headwater.hub.snapshot import forget_snapshots
+from headwater.hub.xet_store import tidy
 
 BATCH = 200
 
@@ -63,7 +64,7 @@ def sweep(hub: Hub, progress: Progress | None = None, *, grace_s: float | None =
             blobs, freed = blobs + len(batch), freed + sum(size for _, size in batch)
             if progress:
                 progress(blobs, None, stage="deleting", unit="files")
-        return Swept(blobs, freed, _sweep_tmp(hub) + _sweep_snapshots(hub))
+        return Swept(blobs, freed, _sweep_tmp(hub) + tidy(hub) + _sweep_snapshots(hub))
 
 
 def scrub(hub: Hub, progress: Progress | None = None) -> list[Damage]:

@@ -1,0 +1,43 @@
+"""Real Hugging Face clients of several versions, each in a virtual environment of its own under .venvs/."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+VENVS = Path(__file__).parents[1] / ".venvs"
+
+
+def client_python(version: str) -> Path:
+    """The python of an environment with huggingface_hub==version; made at the first call, by one process at a time."""
+    folder = VENVS / f"hf-{version}"
+    VENVS.mkdir(exist_ok=True)
+    with open(VENVS / f"hf-{version}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet",
+                            "--disable-pip-version-check", f"huggingface_hub=={version}"], check=True)
+            (folder / "ready").touch()
+    return folder / "bin" / "python"
+
+
+def client_env(endpoint: str, home: Path, token: str | None = None) -> dict[str, str]:
+    """The environment a user would have: HF_ENDPOINT and HF_TOKEN, and nothing else about the hub.
+
+    home: becomes HOME, so caches are where the client puts them by default, below it.
+    """
+    keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    return {**keep, "HOME": str(home), "HF_ENDPOINT": endpoint, **({"HF_TOKEN": token} if token else {})}
+
+
+def run_client(version: str, code: str, endpoint: str, home: Path, *, token: str | None = None,
+               timeout: float = 120) -> str:
+    """Run `code` in the client's environment; what it printed. Raises AssertionError with its errors if it failed."""
+    done = subprocess.run([client_python(version), "-c", code], env=client_env(endpoint, home, token), timeout=timeout,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
