@@ -9,5 +9,5 @@ from headwater.api.hf import accounts, commits, lfs, lists, repos, resolve, tree
 
 def routers() -> list[APIRouter]:
     """In the order they are asked: the last ones answer what nothing before them did."""
-    return [repos.router, accounts.router, commits.router, tree.router, lfs.router, xet.router, resolve.router, lists.router,
-            unsupported.build()]
+    return [repos.router, accounts.router, commits.router, tree.router, lfs.router, xet.router, resolve.router,
+            lists.router, unsupported.build()]
