@@ -101,7 +101,7 @@ async def post_commit(kinds: Kinds, owner: str, name: str, revision: str, reques
 
 def _commit(hub: Hub, actor: Actor, repo: Repo, branch: str, body: _Body) -> Any:
     if body.title is None:
-        raise BadInput("The commit has no header.", hint='Its first line is {"key": "header", "value": {"summary": …}}.')
+        raise BadInput("The commit has no header.", hint='Line one is {"key": "header", "value": {"summary": …}}.')
     return commit(hub, actor, repo, branch, body.changes, title=body.title, message=body.message, parent=body.parent)
 
 
