@@ -17,15 +17,16 @@ from fastapi import FastAPI
 
 from headwater import __version__
 from headwater.api import errors, hf, openai, own
+from headwater.api.deps import get_actor
 from headwater.api.http import KeepSegments, RateLimit, SafeHeaders
 from headwater.chat import Chat
 from headwater.core.errors import BadInput, ModelNotFound, NotFound
 from headwater.core.events import REPO_DELETED, REVISION_STORED
 from headwater.core.settings import Settings
-from headwater.core.types import Access, Actor, Commit, Event, Kind, Repo, Search
+from headwater.core.types import Actor, Commit, Event, Kind, Repo, Search
 from headwater.engines import ENGINES
 from headwater.hub import Hub
-from headwater.hub.access import access_to, find_repo
+from headwater.hub.access import find_repo
 from headwater.hub.accounts import local_owner
 from headwater.hub.browse import files, resolve
 from headwater.hub.commit import describe
@@ -73,8 +74,8 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     blobs = open_blobs(settings.blobs_url, settings.blobs_options, settings.data)
     hub = Hub(settings, blobs, records.repos, records.history, records.holdings, records.accounts, records.bus, jobs,
               tmp, now)
-    chat = Chat(settings, ENGINES, find_model=_find_model(hub), lay_out=lambda r, c: lay_out(hub, r, c),
-                list_models=_list_models(hub))
+    chat = Chat(settings, ENGINES, find_model=_find_model(hub), lay_out=lambda repo, commit: lay_out(hub, repo, commit),
+                list_models=_list_models(hub), list_files=lambda commit: [e.path for e in files(hub, commit)])
     _register_jobs(hub)
     pump = Pump(hub)
     http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url="/docs", redoc_url=None,
@@ -93,7 +94,7 @@ def _routes(http: FastAPI, app: App) -> None:
     http.add_middleware(KeepSegments)
     for router in (*own.routers(), *openai.routers(), *hf.routers()):
         http.include_router(router)
-    mount_pages(http, app)
+    mount_pages(http, app, get_actor)
 
 
 @asynccontextmanager
@@ -189,12 +190,10 @@ def _find_model(hub: Hub) -> Callable[[Actor, str], tuple[Repo, Commit]]:
     return find
 
 
-def _list_models(hub: Hub) -> Callable[[Actor], list[tuple[Repo, Commit, list[str]]]]:
-    def list_models(actor: Actor) -> list[tuple[Repo, Commit, list[str]]]:
+def _list_models(hub: Hub) -> Callable[[Actor], list[tuple[Repo, Commit]]]:
+    def list_models(actor: Actor) -> list[tuple[Repo, Commit]]:
         page = hub.repos.search(Search(Kind.MODEL, actor, limit=1000))
-        found = ((repo, resolve(hub, repo, "main")) for repo in page.repos
-                 if access_to(hub, actor, repo).covers(Access.READ))
-        return [(repo, commit, [e.path for e in files(hub, commit)]) for repo, commit in found]
+        return [(repo, resolve(hub, repo, "main")) for repo in page.repos]
 
     return list_models
 
