@@ -1,0 +1,352 @@
+"""Look into files that can run code when they are loaded: pickles, and archives that hold them. Nothing is run.
+
+Two scanners judge each pickle: picklescan (which names it imports, against its lists) and fickling (what it would
+do with them). What neither opens is opened here: tar archives and compressed streams, which picklescan passes as
+clean (tests/weights/test_pickles.py shows it), and what each pickle in a zip says to fickling.
+
+A denylist never ends, so a verdict leans on the list of names known to be harmless: all names on it is a notice
+("loading this runs code"), any other name is suspicious, a name known to act on the machine is dangerous.
+
+Meant for a child process with limits: `python -m headwater.weights.pickles FILE NAME` prints a verdict as JSON.
+The scanners may take the memory and time of whatever they are fed.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import json
+import lzma
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any, Literal, NamedTuple
+
+from headwater.core.errors import CorruptFile
+from headwater.weights import sniff
+from headwater.weights.jsontext import shown
+from headwater.weights.read import HEADER_ENDINGS, read_header
+from headwater.weights.source import FileSource
+
+PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".npy", ".npz", ".mar",
+                  ".nemo", ".skops", ".zip", ".7z", ".rar", ".tar", ".tgz")
+"""Names under which pickles travel. Files of other names are looked at when their first bytes ask for it."""
+
+MAX_PICKLE = 64 << 20
+"""Bytes of one pickle inside an archive that are read; a longer one is suspicious."""
+MAX_MEMBERS = 100_000
+FICKLING_BYTES = 1 << 20
+"""Above this fickling takes minutes; the verdict then rests on the names alone."""
+
+Level = Literal["safe", "notice", "suspicious", "dangerous"]
+_ORDER: tuple[Level, ...] = ("safe", "notice", "suspicious", "dangerous")
+_ACTS = frozenset({"UnsafeImports", "UnsafeImportsML", "ScannerDeactivation"})
+_DISPUTED = frozenset({"from joblib.numpy_pickle import NumpyArrayWrapper"})
+"""fickling calls it malicious; every joblib file has it. Suspicious is enough: the arrays hide what follows."""
+_INNER = (".pkl", ".pickle", ".joblib", ".dill")
+_UNOPENED = {"a 7z archive": "suspicious", "a RAR archive": "suspicious", "a zstd stream": "notice",
+             "an LZ4 stream": "notice"}
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+
+HARMLESS: frozenset[str] = frozenset({
+    "collections.OrderedDict", "collections.Counter", "collections.defaultdict", "_codecs.encode", "argparse.Namespace",
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__")
+      for name in ("set", "frozenset", "bytearray", "complex", "dict", "list", "tuple", "int", "float", "bool", "str",
+                   "bytes", "slice", "range", "object")),
+    "datetime.datetime", "datetime.date", "datetime.timedelta", "copyreg._reconstructor", "copy_reg._reconstructor",
+    "numpy.dtype", "numpy.ndarray",
+    *(f"numpy.{core}.{name}" for core in ("core", "_core")
+      for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")),
+    "torch.Size", "torch.Tensor", "torch.device", "torch.nn.parameter.Parameter", "torch.serialization._get_layout",
+    "torch.storage.UntypedStorage", "torch.storage.TypedStorage", "torch._tensor._rebuild_from_type_v2",
+    *(f"torch._utils._rebuild_{name}" for name in ("tensor", "tensor_v2", "tensor_v3", "parameter", "qtensor",
+                                                  "parameter_with_state", "sparse_tensor")),
+    *(f"torch.{name}Storage" for name in ("Long", "Float", "Half", "Double", "BFloat16", "Bool", "Char", "Short", "Int",
+                                          "Byte", "QUInt4x2", "QUInt2x4", "QInt32", "QInt8", "QUInt8", "ComplexFloat",
+                                          "ComplexDouble")),
+    *(f"torch.{name}" for name in ("float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64",
+                                   "uint8", "bool", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2")),
+})
+"""Names that make plain values. Drawn from picklescan's own list and torch.load(weights_only=True)'s."""
+
+
+class Verdict(NamedTuple):
+    level: Level
+    reason: str
+
+
+def wants_look(head: bytes, path: str) -> bool:
+    """Whether a file with these first bytes and this name is one `look` has something to say about."""
+    kind = sniff.kind_of(head)
+    if path.lower().endswith((*PICKLE_ENDINGS, *HEADER_ENDINGS)):
+        return True
+    return kind in _UNOPENED or kind in sniff.COMPRESSED or kind in (
+        "a pickle", "a zip archive", "a tar archive", "a NumPy array file")
+
+
+def look(file: str, name: str) -> Verdict:
+    """What the bytes of `file`, called `name` in its repo, could do when somebody loads them."""
+    with open(file, "rb") as stream:
+        head = stream.read(sniff.HEAD_BYTES)
+    kind = sniff.kind_of(head)
+    ending = next((e for e in HEADER_ENDINGS if name.lower().endswith(e)), None)
+    if ending is not None:
+        try:
+            with FileSource(file) as source:
+                count = len(read_header(source, name).tensors)
+            return Verdict("safe", f"{ending[1:]} with {count} tensors: data only.")
+        except CorruptFile as error:
+            inside = _look_inside(file, kind, name)
+            said = f"{kind}, {inside.reason}" if inside.level != "safe" else error.message
+            return Verdict(max(inside.level, "suspicious", key=_ORDER.index), f"Named {ending} but is not one: {said}")
+    return _look_inside(file, kind, name)
+
+
+def _look_inside(file: str, kind: str | None, name: str) -> Verdict:
+    if kind in _UNOPENED:
+        packed = name.lower().endswith(PICKLE_ENDINGS)
+        return Verdict("suspicious" if packed else _UNOPENED[kind], f"{kind} is not opened here.")
+    with open(file, "rb") as stream:
+        if kind == "a zip archive":
+            return _worst(_zip_members(stream), "a zip archive without pickles.")
+        if kind == "a tar archive":
+            return _worst(_tar_members(stream), "a tar archive without pickles.")
+        if kind in sniff.COMPRESSED:
+            return _look_compressed(stream, kind)
+        if kind == "a NumPy array file":
+            return _numpy(stream)
+        return _judge(stream, "") if kind == "a pickle" or _starts_like_text_pickle(stream) else _not_a_pickle(kind)
+
+
+def _not_a_pickle(kind: str | None) -> Verdict:
+    return Verdict("safe", f"{kind}, no pickle." if kind else "no pickle.")
+
+
+def _starts_like_text_pickle(stream: IO[bytes]) -> bool:
+    """Pickles of protocol 0 and 1 have no mark; they start with an opcode that pushes something."""
+    first = stream.read(1)
+    stream.seek(0)
+    return first in {bytes([byte]) for byte in b"c(]}){lNIJKMLFGSTUVXiP\x80\x8a\x8c\x8f\x95"}
+
+
+# --- archives
+
+
+def _zip_members(stream: IO[bytes]) -> Iterator[Verdict]:
+    """A verdict for each member that could be a pickle. Read as torch reads: flags and checksums are ignored."""
+    from picklescan.relaxed_zipfile import RelaxedZipFile
+
+    try:
+        with RelaxedZipFile(stream) as archive:
+            infos = archive.infolist()
+            if len(infos) > MAX_MEMBERS:
+                yield Verdict("suspicious", f"a zip archive of {len(infos)} members; {MAX_MEMBERS} are looked at.")
+            for info in infos[:MAX_MEMBERS]:
+                with archive.open(info) as member:
+                    yield from _member(member, info.filename)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
+        yield Verdict("suspicious", f"a zip archive that cannot be read to its end ({_first_line(error)}).")
+
+
+def _tar_members(stream: IO[bytes]) -> Iterator[Verdict]:
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for count, info in enumerate(archive):
+                if count == MAX_MEMBERS:
+                    yield Verdict("suspicious", f"a tar archive of more than {MAX_MEMBERS} members.")
+                    return
+                if info.isfile() and (member := archive.extractfile(info)):
+                    yield from _member(member, info.name)
+                archive.members = []  # else tarfile keeps every header
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        yield Verdict("suspicious", f"a tar archive that cannot be read to its end ({_first_line(error)}).")
+
+
+def _member(member: IO[bytes], name: str) -> Iterator[Verdict]:
+    head = member.read(sniff.HEAD_BYTES)
+    kind, within = sniff.kind_of(head), f"in {shown(name)}: "
+    pickled = kind == "a pickle" or name.lower().endswith(_INNER) or name.rsplit("/", 1)[-1] == "pickle"
+    if not pickled and kind != "a NumPy array file":
+        if kind in ("a zip archive", "a tar archive", *_UNOPENED):
+            yield Verdict("notice", f"{within}{kind}, not opened here.")
+        return
+    if kind == "a NumPy array file":
+        numbers = _numpy(io.BytesIO(head + member.read(1 << 16)), within)
+        if numbers.level == "safe":
+            yield numbers
+            return
+    member.seek(0)
+    data = member.read(MAX_PICKLE + 1)
+    verdict = (_numpy if kind == "a NumPy array file" else _judge)(io.BytesIO(data[:MAX_PICKLE]), within)
+    if len(data) > MAX_PICKLE and verdict.level in ("notice", "suspicious"):
+        verdict = Verdict("suspicious", f"{within}longer than the {MAX_PICKLE >> 20} MiB that are looked at.")
+    yield verdict
+
+
+def _look_compressed(stream: IO[bytes], kind: str) -> Verdict:
+    """joblib and old torch tar balls: one stream, unpacked up to a bound."""
+    try:
+        data = _unpacked(stream, kind, sniff.HEAD_BYTES)
+        inner = sniff.kind_of(data)
+        if inner == "a tar archive":
+            return Verdict("notice", f"{kind} with a tar archive, not opened here.")
+        if inner != "a pickle" and not _starts_like_text_pickle(io.BytesIO(data)):
+            return Verdict("safe", f"{kind} without a pickle.")
+        stream.seek(0)
+        data = _unpacked(stream, kind, MAX_PICKLE + 1)
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
+        return Verdict("safe" if kind == "a zlib stream" else "suspicious",
+                       f"{kind} that cannot be unpacked ({_first_line(error)}).")
+    verdict = _judge(io.BytesIO(data[:MAX_PICKLE]), f"in {kind}: ")
+    if len(data) > MAX_PICKLE and verdict.level == "notice":
+        return Verdict("suspicious", f"{kind} longer than the {MAX_PICKLE >> 20} MiB that are looked at.")
+    return verdict
+
+
+def _unpacked(stream: IO[bytes], kind: str, limit: int) -> bytes:
+    """At most `limit` bytes of what the stream unpacks to."""
+    if kind in ("an xz stream", "an LZMA stream"):
+        return lzma.LZMADecompressor(memlimit=256 << 20).decompress(stream.read(limit), max_length=limit)
+    if kind == "a bzip2 stream":
+        return bz2.BZ2Decompressor().decompress(stream.read(limit), max_length=limit)
+    return zlib.decompressobj(31 if kind == "a gzip stream" else 15).decompress(stream.read(limit), limit)
+
+
+def _numpy(stream: IO[bytes], within: str = "") -> Verdict:
+    from numpy.lib import format as npy
+
+    try:
+        version = npy.read_magic(stream)
+        reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        dtype = reader(stream)[2]
+    except (ValueError, EOFError, TypeError, SyntaxError) as error:
+        return Verdict("suspicious", f"{within}a NumPy file whose header cannot be read ({_first_line(error)}).")
+    if not dtype.hasobject:
+        return Verdict("safe", f"{within}NumPy numbers, no pickle.")
+    return _judge(io.BytesIO(stream.read(MAX_PICKLE)), f"{within}a NumPy array of Python objects: ")
+
+
+# --- one pickle, or several one after another
+
+
+def _judge(stream: IO[bytes], within: str) -> Verdict:
+    """The verdict of both scanners on the pickles in `stream`. `within` begins the reason."""
+    names, dangerous, complete = _names(stream)
+    stream.seek(0)
+    if not names and not complete and sniff.kind_of(stream.read(2)) is None:
+        return Verdict("safe", f"{within}no pickle.")
+    if not dangerous:
+        dangerous, broken = _acts(stream)
+        complete = complete and not broken
+    unknown = sorted(set(names) - HARMLESS)
+    if dangerous:
+        return Verdict("dangerous", f"{within}loading it would call {_list(dangerous)}.")
+    if unknown:
+        return Verdict("suspicious", f"{within}loading it imports {_list(unknown)}.")
+    if not complete:
+        return Verdict("suspicious", f"{within}a pickle that cannot be read to its end.")
+    made = f"makes only known values ({_list(sorted(names))})" if names else "makes plain values only"
+    return Verdict("notice", f"{within}a pickle, which {made}; safetensors is the safer format.")
+
+
+def _names(stream: IO[bytes]) -> tuple[list[str], list[str], bool]:
+    """By picklescan: names imported, those it calls dangerous, and whether every byte was understood."""
+    from picklescan import scanner, torch
+
+    legacy = torch.get_magic_number(stream) == TORCH_MAGIC
+    stream.seek(0)
+    try:
+        # The old torch format is five pickles and then raw numbers, which no opcode reader can follow.
+        result = scanner.scan_pytorch(stream, "") if legacy else scanner.scan_pickle_bytes(stream, "")
+    except (ValueError, torch.InvalidMagicError, UnicodeDecodeError, KeyError, IndexError):
+        return [], [], False
+    names = [f"{g.module}.{g.name}" for g in result.globals]
+    bad = [f"{g.module}.{g.name}" for g in result.globals if g.safety is scanner.SafetyLevel.Dangerous]
+    return names, sorted(bad), legacy or _understood(stream)
+
+
+def _understood(stream: IO[bytes]) -> bool:
+    """Whether the stream is pickles from its first byte to its last."""
+    import pickletools
+
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    try:
+        while stream.tell() < end:
+            for _ in pickletools.genops(stream):
+                pass
+    except MemoryError:  # the scanners take it for a parse error and pass; here the child ends, which is no pass
+        raise
+    except Exception:  # genops raises whatever a strange argument makes it raise; all of it means: not understood
+        return False
+    return True
+
+
+def _acts(stream: IO[bytes]) -> tuple[list[str], bool]:
+    """By fickling: imports and calls that act on the machine; and whether it found the opcodes tampered with."""
+    stream.seek(0, io.SEEK_END)
+    if stream.tell() > FICKLING_BYTES:
+        return [], False
+    stream.seek(0)
+    from fickling.analysis import Severity, check_safety
+    from fickling.fickle import StackedPickle
+
+    try:
+        results = [result for pickled in StackedPickle.load(stream, fail_on_decode_error=False)
+                   for result in check_safety(pickled).results]
+    except Exception:  # it raises what it pleases on opcodes it does not know; picklescan's names then stand alone
+        return [], False
+    acts = {str(r.trigger) for r in results if r.trigger not in _DISPUTED and (
+        r.severity >= Severity.OVERTLY_MALICIOUS
+        or (r.severity >= Severity.LIKELY_OVERTLY_MALICIOUS and r.analysis_name in _ACTS))}
+    broken = any(r.analysis_name in ("DuplicateProtoAnalysis", "MisplacedProtoAnalysis") for r in results)
+    return sorted(acts), broken
+
+
+def _worst(verdicts: Iterator[Verdict], none: str) -> Verdict:
+    worst = Verdict("safe", none)
+    for verdict in verdicts:
+        if _ORDER.index(verdict.level) > _ORDER.index(worst.level):
+            worst = verdict
+        if worst.level == "dangerous":
+            break
+    return worst
+
+
+def _list(names: list[str], limit: int = 6) -> str:
+    text = ", ".join(shown(name, 100)[1:-1] for name in names[:limit])
+    return text + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def main(argv: list[str]) -> int:
+    """The child: limits first, then look, then one line of JSON."""
+    import logging
+
+    logging.disable(logging.CRITICAL)
+    limit_self(memory=int(argv[3]), seconds=int(argv[4]))
+    verdict = look(argv[1], argv[2])
+    out: dict[str, Any] = {"level": verdict.level, "reason": verdict.reason[:2000]}
+    sys.__stdout__.write(json.dumps(out) + "\n")
+    return 0
+
+
+def limit_self(*, memory: int, seconds: int) -> None:
+    """This process may take so much address space and CPU time, write no file and start no other."""
+    import resource
+
+    wanted = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 64}
+    for name, value in wanted.items():
+        try:
+            resource.setrlimit(getattr(resource, name), (value, value))
+        except (AttributeError, ValueError, OSError):  # macOS lacks or refuses some; the parent's clock still holds
+            continue
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv))
