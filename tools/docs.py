@@ -16,9 +16,9 @@ def settings_page() -> str:
             for s in SETTINGS]
     return "\n".join([
         "# Settings", "",
-        "Made from `core/settings.py` by `tools/docs.py`. A setting stands in `headwater.toml` in the data folder, or in",
-        "the environment (`port` is `HEADWATER_PORT`), or is a flag of `headwater up`; the later wins. An unknown key is",
-        "an error. `HEADWATER_DATA` names the data folder; without it, it is `~/.headwater`.", "",
+        "Made from `core/settings.py` by `tools/docs.py`. A setting stands in `headwater.toml` in the data folder, or",
+        "in the environment (`port` is `HEADWATER_PORT`), or is a flag of `headwater up`; the later wins. An unknown",
+        "key is an error. `HEADWATER_DATA` names the data folder; without it, it is `~/.headwater`.", "",
         "| name | default | meaning |", "|---|---|---|", *rows, ""])
 
 
@@ -45,8 +45,8 @@ def api_page() -> str:
             groups.setdefault(tag, []).append(f"| `{verb.upper()} {path}` | {first or said['summary']} |")
     parts = [f"## {tag}\n\n| endpoint | what it does |\n|---|---|\n" + "\n".join(rows) + "\n"
              for tag, rows in sorted(groups.items())]
-    return ("# API\n\nMade from the routes by `tools/docs.py`. A running hub shows the same with parameters and shapes at "
-            "`/docs`.\nWhat the Hugging Face Hub has and Headwater has not answers 501 with the reason.\n\n"
+    return ("# API\n\nMade from the routes by `tools/docs.py`. A running hub shows the same with parameters and shapes "
+            "at `/docs`.\nWhat the Hugging Face Hub has and Headwater has not answers 501 with the reason.\n\n"
             + "\n".join(parts))
 
 
