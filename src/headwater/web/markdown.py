@@ -17,13 +17,15 @@ from urllib.parse import quote, unquote, urlsplit
 from headwater.web import highlight
 
 MAX_CHARS = 300_000
-_TAGS = set(
+_TAG_NAMES = (
     "a abbr b blockquote br caption cite code dd del details dfn div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr "
     "i img ins kbd li mark ol p pre q s samp section small span strong sub summary sup table tbody td tfoot th thead "
-    "tr u ul var center font input".split()
+    "tr u ul var center font input"
 )
+_TAGS = set(_TAG_NAMES.split())
 _ATTRIBUTES = {
-    "a": {"href", "title", "id"}, "li": {"id"}, "img": {"src", "alt", "title", "width", "height"}, "td": {"colspan", "rowspan", "align"},
+    "a": {"href", "title", "id"}, "li": {"id"}, "img": {"src", "alt", "title", "width", "height"},
+    "td": {"colspan", "rowspan", "align"},
     "th": {"colspan", "rowspan", "align", "scope"}, "ol": {"start"}, "details": {"open"}, "code": {"class"},
     "span": {"class"}, "input": {"type", "checked", "disabled"}, "div": {"align"}, "p": {"align"}, "h1": {"align"},
 }

@@ -21,7 +21,7 @@ from headwater import __version__
 from headwater.core.errors import Forbidden
 from headwater.core.types import ANYONE, Actor, Kind, Repo
 from headwater.hub import Hub
-from headwater.web import figures
+from headwater.web import cards, figures
 from headwater.web.words import NAMES, Words, choose, languages, words
 
 ROOT = Path(__file__).parent
@@ -134,6 +134,7 @@ def environment(language: str) -> Environment:
     env.filters |= {
         "size": partial(figures.size, language=language), "count": partial(figures.count, language=language),
         "short": figures.short, "ago": partial(figures.ago, language=language), "stamp": figures.stamp,
+        "line": cards.line, "marks": cards.marks, "topics": cards.topics, "licence": cards.licence,
         "moment": partial(figures.moment, language=language), "q": quote, "qs": partial(quote, safe=""),
     }
     env.globals |= {

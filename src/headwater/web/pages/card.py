@@ -1,0 +1,59 @@
+"""The page of a repo: its card, where it comes from, what it is made of, what to heed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from markupsafe import Markup
+
+from headwater.core.types import Entry, Finding, Kind
+from headwater.hub import Hub, browse
+from headwater.web import cards, markdown
+from headwater.web.inside import inside
+from headwater.web.pages._repo import Place, PlaceDep, readme_body, repo_page
+from headwater.web.site import HubDep, visitor
+
+router = APIRouter()
+WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".msgpack", ".h5")
+
+
+@dataclass(frozen=True)
+class Security:
+    """findings: those worth a look, the worst first. scanned, total: how many files were looked at, of how many."""
+
+    findings: list[Finding]
+    scanned: int
+    total: int
+
+
+@router.get("/{owner}/{name}")
+@router.get("/datasets/{owner}/{name}")
+def card(request: Request, hub: HubDep, here: PlaceDep) -> Response:
+    entries = browse.files(hub, here.commit)
+    body = readme_body(hub, here)
+    translate = visitor(request).words.gettext
+    html = markdown.render(body, here.url, here.commit.oid, translate("image elsewhere")) if body.strip() else ""
+    return repo_page(request, "card.html", hub, here, "card", readme=body, html=Markup(html), entries=entries,
+                     weights=[e for e in entries if e.path.endswith(WEIGHTS)][:8],
+                     declared=cards.declared(here.repo.card), security=security(hub, entries),
+                     inside=inside(hub, here.repo, here.commit) if here.repo.kind is Kind.MODEL else None,
+                     problem=here.repo.card.problem, bases=known_bases(hub, here))
+
+
+def known_bases(hub: Hub, here: Place) -> set[str]:
+    """Of the declared bases, those that are on this hub and public, so that a link leads somewhere."""
+    said = cards.declared(here.repo.card)
+    found = (hub.repos.find(Kind.MODEL, *base.split("/")) for base in (said.bases if said else ()) if "/" in base)
+    return {repo.full_name for repo in found if repo is not None and not repo.private}
+
+
+def security(hub: Hub, entries: Sequence[Entry]) -> Security:
+    by_digest = hub.holdings.findings({e.digest for e in entries if e.digest})
+    order = ("dangerous", "suspicious", "notice")
+    found = [Finding(e.path, by_digest[e.digest].level, by_digest[e.digest].reason)
+             for e in entries if e.digest in by_digest]
+    loud = sorted((f for f in found if f.level in order), key=lambda f: (order.index(f.level), f.path))
+    return Security(loud, len(found), len(entries))
