@@ -85,7 +85,8 @@ def scan_revision(hub: Hub, repo: Repo, revision: str, progress: Progress | None
     commit = browse.resolve(hub, repo, revision)
     files = browse.files(hub, commit)
     known = _known(hub, files)
-    todo = {f.digest: f for f in files if f.digest and f.digest not in known and not _is_plain(f)}
+    new = (f for f in files if f.digest and f.path not in known and not _is_plain(f))
+    todo: dict[Digest, Entry] = {f.digest: f for f in sorted(new, key=lambda f: _asks(f.path)) if f.digest}
     for done, (digest, file) in enumerate(todo.items()):
         if progress is not None:
             progress(done, len(todo), stage=f"looking at {file.path}", unit="files")
@@ -101,13 +102,11 @@ def scan_revision(hub: Hub, repo: Repo, revision: str, progress: Progress | None
 def findings(hub: Hub, commit: Commit, files: list[Entry] | None = None) -> list[Finding]:
     """What is known of the files of a revision, by path: each file scanned, and remote code. Scans nothing.
 
-    A finding is kept by digest; here it gets the path it has in this revision, and a file that now goes by the
-    name of a safetensors or GGUF file without being one is marked, whatever it was called when it was scanned.
+    A finding is kept by digest; here it gets the path it has in this revision.
     files: browse.files of the commit, where the caller has them.
     """
     files = browse.files(hub, commit) if files is None else files
-    known = _known(hub, files)
-    answer = {f.path: Finding(f.path, known[f.digest].level, known[f.digest].reason) for f in files if f.digest in known}
+    answer = _known(hub, files)
     for notice in remote_code(hub, files):
         answer.setdefault(notice.path, notice)
     return [answer[path] for path in sorted(answer)]
@@ -116,21 +115,20 @@ def findings(hub: Hub, commit: Commit, files: list[Entry] | None = None) -> list
 def scanned(hub: Hub, files: list[Entry]) -> bool:
     """Whether every file that could run code when it is loaded has been looked at."""
     known = _known(hub, files)
-    return all(f.digest in known or _is_plain(f) for f in files)
+    return all(f.path in known or _is_plain(f) for f in files)
 
 
-def _known(hub: Hub, files: list[Entry]) -> dict[Digest | None, Finding]:
-    """Findings that hold for these names. One made under a name that asked for a lesser look does not."""
+def _known(hub: Hub, files: list[Entry]) -> dict[str, Finding]:
+    """Findings that hold for these files, by path. One made under a name that asked for a lesser look does not."""
     found = hub.holdings.findings({f.digest for f in files if f.digest})
-    return {f.digest: found[f.digest] for f in files
-            if f.digest in found and _asks(f.path) in ("", _asks(found[f.digest].path))}
+    return {f.path: Finding(f.path, found[f.digest].level, found[f.digest].reason) for f in files
+            if f.digest in found and _asks(f.path) <= _asks(found[f.digest].path)}
 
 
-def _asks(path: str) -> str:
-    """What a loader takes a file of this name for: a header format, a pickle, or nothing in particular."""
+def _asks(path: str) -> int:
+    """How closely a file of this name is looked at: 0 by its first bytes, 1 for pickles, 2 for its header too."""
     lower = path.lower()
-    header = next((ending for ending in HEADER_ENDINGS if lower.endswith(ending)), None)
-    return header or ("pickle" if lower.endswith(pickles.PICKLE_ENDINGS) else "")
+    return 2 if lower.endswith(HEADER_ENDINGS) else int(lower.endswith(pickles.PICKLE_ENDINGS))
 
 
 def _is_plain(file: Entry) -> bool:
