@@ -49,6 +49,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("worker_memory_bytes", 0, "bytes", "address space a worker may take; 0 means 80 % of the machine's memory"),
     Setting("worker_idle_s", 900, "s", "an unused model is unloaded after this"),
     Setting("worker_start_s", 120, "s", "a worker that is not healthy by then is given up"),
+    Setting("worker_silence_s", 120, "s", "a worker silent for this long in the middle of an answer is stopped"),
+    Setting("chat_queue_max", 64, "", "requests that may wait for one model; more are answered 429"),
     Setting("chat_context", 4096, "tokens", "context a chat model is loaded with, if it was trained for as much"),
     Setting("requests_per_minute", 1200, "", "per token or address beyond loopback; 0 means no limit"),
     Setting("log_level", "info", "", "debug, info, warning or error"),

@@ -23,6 +23,7 @@ PREFERRED = ("q4_k_m", "q4_k_s", "q5_k_m", "q4_k", "q5_k", "q6_k", "q8_0", "q4_0
 NO_CHAT = re.compile(r"(^|[-_./])(mmproj|imatrix|lora|adapter)[-_.]", re.I)
 LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.I)
 PROMPT_CACHE_MIB = 256
+BATCH_PER_THREAD = 64
 
 
 class LlamaCpp:
@@ -69,6 +70,8 @@ def _params(given: Any, key: str) -> Any:
     params.n_parallel = ENGINE.slots
     params.n_ctx = given.context * ENGINE.slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads
+    # a hang-up is noticed between batches, and other streams wait for one: keep a batch well under a second
+    params.n_batch = params.n_ubatch = min(2048, BATCH_PER_THREAD * given.threads)
     params.n_threads_http = ENGINE.slots + 4
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.sse_ping_interval = 10

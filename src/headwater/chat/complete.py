@@ -1,0 +1,132 @@
+"""Ask a model, hear its answer event by event. The one way to talk, for every API, page and terminal.
+
+The worker is always asked to stream, whatever the client wants: only a stream can be broken off. Nothing is
+buffered here: a slow listener makes the worker wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from headwater.chat import Chat
+from headwater.chat.models import find
+from headwater.chat.process import WorkerProcess
+from headwater.chat.types import ChatEvent, ChatModel, ChatRequest, Finished, Origin, Piece, Started, Usage
+from headwater.core.errors import BadInput, EngineFailed, HeadwaterError
+from headwater.core.types import Actor
+
+if TYPE_CHECKING:
+    import aiohttp
+
+SEEDS = 2**31
+ERROR_MAX = 64 * 1024
+
+
+async def complete(chat: Chat, actor: Actor, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+    """Started, then Pieces, then Finished. Closing the iterator (contextlib.aclosing) stops the engine.
+
+    Raises before Started: ModelNotFound, Busy, EngineFailed, BadInput (the engine refused the request).
+    Raises after it: EngineFailed, when the worker dies or hangs mid-answer.
+    """
+    model = await asyncio.to_thread(find, chat, actor, request.model)
+    async with chat.workers.hold(model) as worker, aclosing(_talk(chat, model, worker, request)) as events:
+        async for event in events:
+            yield event
+
+
+async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+    import aiohttp
+
+    seed = random.randrange(SEEDS) if request.seed is None else request.seed
+    end = worker.endpoint
+    origin = Origin(model.repo.full_name, model.commit.oid, end.engine, end.build, model.path, seed)
+    response = None
+    try:
+        response = await chat.workers.http().post(f"{end.url}/v1/chat/completions", json=_body(request, seed),
+                                                  headers={"Authorization": f"Bearer {end.key}"})
+        if response.status != 200:
+            raise await _refusal(worker, response)
+        yield Started(origin)
+        async with aclosing(_events(worker, response)) as events:
+            async for event in events:
+                yield event
+    except TimeoutError:  # aiohttp's are TimeoutErrors too
+        await chat.workers.condemn(worker)
+        raise worker.failure(f"said nothing for {chat.settings.worker_silence_s} s and was stopped") from None
+    except aiohttp.ClientError:
+        raise await _died(worker) from None
+    finally:
+        if response is not None:
+            response.close()
+
+
+def _body(request: ChatRequest, seed: int) -> dict[str, Any]:
+    given = {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens,
+             "presence_penalty": request.presence_penalty, "frequency_penalty": request.frequency_penalty,
+             "stop": list(request.stop) or None}
+    return {"messages": list(request.messages), "seed": seed, "stream": True,
+            "stream_options": {"include_usage": True}, **{name: v for name, v in given.items() if v is not None}}
+
+
+async def _events(worker: WorkerProcess, response: aiohttp.ClientResponse) -> AsyncGenerator[ChatEvent]:
+    """The pieces of a worker's stream, and what ended it."""
+    reason, usage, warnings = None, None, ()
+    async with aclosing(_lines(worker, response)) as lines:
+        async for data in lines:
+            if error := data.get("error"):
+                raise worker.failure(f"failed in the middle of an answer: {_message(error)}")
+            warnings += tuple(data.get("warnings") or ())
+            if count := data.get("usage"):
+                usage = Usage(count["prompt_tokens"], count["completion_tokens"])
+            for choice in data.get("choices", ()):
+                delta = choice["delta"]
+                reason = choice.get("finish_reason") or reason
+                piece = Piece(delta.get("content") or "", delta.get("reasoning_content") or "")
+                if piece.text or piece.reasoning:
+                    yield piece
+    if reason is None:
+        raise await _died(worker)
+    yield Finished(reason, usage, warnings)
+
+
+async def _lines(worker: WorkerProcess, response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any]]:
+    """The data of each server-sent event until [DONE]. Whole lines are decoded, so no character is ever split."""
+    try:
+        async for line in response.content:
+            if not line.startswith(b"data:"):
+                continue
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                return
+            yield json.loads(data)
+    except ValueError as error:  # a line of more than 128 KiB, or no JSON
+        raise worker.failure(f"sent what is no event ({error})") from None
+
+
+async def _refusal(worker: WorkerProcess, response: aiohttp.ClientResponse) -> HeadwaterError:
+    body = await response.content.read(ERROR_MAX)
+    try:
+        message = _message(json.loads(body).get("error"))
+    except (ValueError, AttributeError):
+        message = body[:500].decode("utf-8", "replace")
+    if response.status in (400, 413, 422):
+        return BadInput(f"{worker.model.repo.full_name} refused the request: {message}")
+    return worker.failure(f"answered {response.status}: {message}")
+
+
+def _message(error: Any) -> str:
+    return str(error.get("message", error) if isinstance(error, dict) else error)[:1000]
+
+
+async def _died(worker: WorkerProcess) -> EngineFailed:
+    """The connection broke. Give the process a moment to be seen dead, so that its last words are read."""
+    try:
+        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(worker.ended())), 1)
+    except TimeoutError:
+        return worker.failure("broke off its answer")
+    return worker.failure("died in the middle of an answer")

@@ -1,0 +1,46 @@
+"""Which repos can be talked to, and by which engine. Reads lists of files, never the files."""
+
+from __future__ import annotations
+
+from headwater.chat import Chat
+from headwater.chat.types import ChatModel
+from headwater.core.errors import EngineFailed, ModelNotFound
+from headwater.core.ports import ChatEngine
+from headwater.core.types import Actor, Commit
+
+CHOSEN_MAX = 10_000
+
+
+def find(chat: Chat, actor: Actor, name: str) -> ChatModel:
+    """The model called `owner/name` or `owner/name@revision`. Raises ModelNotFound, EngineFailed. Blocking."""
+    repo, commit = chat.find_model(actor, name)
+    choice = _choose(chat, commit)
+    if choice is None:
+        names = ", ".join(engine.name for engine in chat.engines)
+        raise ModelNotFound(f"No engine here runs {repo.full_name}: nothing in it that {names} would load.",
+                            hint="GGUF files run with llamacpp.")
+    engine, path = choice
+    if why := engine.available():
+        raise EngineFailed(f"{repo.full_name} needs the engine {engine.name}.", hint=why)
+    return ChatModel(repo, commit, engine, path)
+
+
+def find_all(chat: Chat, actor: Actor) -> list[ChatModel]:
+    """Every model the actor may read and an engine here can run, at main. Blocking."""
+    found = []
+    for repo, commit in chat.list_models(actor):
+        if (choice := _choose(chat, commit)) and choice[0].available() is None:
+            found.append(ChatModel(repo, commit, *choice))
+    return found
+
+
+def _choose(chat: Chat, commit: Commit) -> tuple[ChatEngine, str] | None:
+    """The first engine that accepts, one that can run here before one that cannot; and the file it would load."""
+    if commit.oid not in chat.chosen:
+        files = chat.list_files(commit)
+        accepting = [(engine, path) for engine in chat.engines if (path := engine.accepts(files)) is not None]
+        accepting.sort(key=lambda choice: choice[0].available() is not None)
+        if len(chat.chosen) >= CHOSEN_MAX:
+            chat.chosen.clear()
+        chat.chosen[commit.oid] = accepting[0] if accepting else None
+    return chat.chosen[commit.oid]

@@ -1,0 +1,107 @@
+"""The nouns of the chat room: what can be talked to, what is asked, what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from headwater.core.errors import BadInput
+from headwater.core.ports import ChatEngine
+from headwater.core.types import Commit, Oid, Repo
+
+
+@dataclass(frozen=True)
+class ChatModel:
+    """A revision of a repo, the engine that runs it and the file that engine loads."""
+
+    repo: Repo
+    commit: Commit
+    engine: ChatEngine
+    path: str
+
+    @property
+    def exact_name(self) -> str:
+        """The name that means this revision for ever."""
+        return f"{self.repo.full_name}@{self.commit.oid}"
+
+    @property
+    def key(self) -> tuple[int, Oid, str, str]:
+        """What one worker process serves."""
+        return self.repo.id, self.commit.oid, self.engine.name, self.path
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """What is asked of a model. None means the engine's own default; a seed of None is drawn and told.
+
+    messages: {"role", "content"} with text contents, at least one.
+    """
+
+    model: str
+    messages: tuple[dict[str, Any], ...]
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an answer comes from; with the same request enough to ask for it again."""
+
+    repo: str
+    revision: Oid
+    engine: str
+    build: str
+    file: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """Always the first event: the worker has taken the request."""
+
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of the answer. reasoning is what a model thinks aloud before it; either may be empty."""
+
+    text: str
+    reasoning: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Always the last event. reason: stop or length. usage None: the engine did not count."""
+
+    reason: str
+    usage: Usage | None
+    warnings: tuple[str, ...] = field(default=())
+
+
+ChatEvent = Started | Piece | Finished
+
+
+class UnsupportedParameter(BadInput):
+    """A part of the request that would change the answer and that Headwater does not do. `param` names it."""
+
+    code = "unsupported_parameter"
+
+    def __init__(self, message: str, *, param: str, hint: str | None = None):
+        super().__init__(message, hint=hint)
+        self.param = param
