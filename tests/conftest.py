@@ -1,3 +1,21 @@
 """Fixtures every part may use. The PostgreSQL cluster is in conftest_postgres.py."""
 
-pytest_plugins = ["conftest_postgres"]
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["conftest_postgres", "server"]
+
+
+@pytest.fixture
+def world(database_url: str | None, tmp_path: Path) -> Iterator[object]:
+    """record_samples.World on a fresh database, once on SQLite and once on PostgreSQL."""
+    from record_samples import Clock, World
+
+    from headwater.storage.records import open_records
+
+    clock = Clock()
+    records = open_records(database_url, tmp_path, clock)
+    yield World(records, clock)
+    records.close()

@@ -93,3 +93,9 @@ def postgres_url(postgres_cluster: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")
         yield postgres_cluster.format(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """What open_records takes: None for SQLite, or the URL of a fresh PostgreSQL database."""
+    return None if request.param == "sqlite" else request.getfixturevalue("postgres_url")

@@ -7,7 +7,7 @@ from itertools import islice
 
 from sqlalchemy import Connection, delete, select
 
-from headwater.core.types import Digest, Oid
+from headwater.core.types import EMPTY_TREE, Digest, Oid
 from headwater.storage.database import among
 from headwater.storage.records import _body
 from headwater.storage.tables import commits, refs, repo_blobs, trees
@@ -27,7 +27,8 @@ def forget_unreachable(connection: Connection, repo_id: int) -> None:
     live_trees, live_digests = _walk(connection, repo_id, live.values())
     connection.execute(delete(commits).where(commits.c.repo_id == repo_id, among(commits.c.oid, dead)))
     kept = connection.scalars(select(trees.c.oid).where(trees.c.repo_id == repo_id))
-    gone = [oid for oid in kept if oid not in live_trees]
+    # The empty tree stays: a branch may begin at it at any time.
+    gone = [oid for oid in kept if oid not in live_trees and oid != EMPTY_TREE]
     connection.execute(delete(trees).where(trees.c.repo_id == repo_id, among(trees.c.oid, gone)))
     named = connection.scalars(select(repo_blobs.c.digest).where(repo_blobs.c.repo_id == repo_id))
     lost = [digest for digest in named if digest not in live_digests]

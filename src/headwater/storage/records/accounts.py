@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from headwater.core.errors import Busy, Conflict, NotFound
 from headwater.core.types import Access, Account, Actor, AuditRow, Membership, Token
-from headwater.storage.database import Database, insert
+from headwater.storage.database import Database, add, insert
 from headwater.storage.records import _log
 from headwater.storage.tables import accounts, audit, likes, memberships, repos, secrets, tokens
 
@@ -156,7 +156,7 @@ class SqlAccounts:
 
     def _used(self, token_id: int, now: float) -> None:
         try:
-            with self._db.write() as connection:
+            with self._db.write(hasty=True) as connection:
                 connection.execute(update(tokens).where(tokens.c.id == token_id).values(last_used_at=now))
         except Busy:
             return  # when it was last used is a courtesy; nobody is turned away for it
@@ -195,8 +195,7 @@ class SqlAccounts:
         if value is not None:
             return value
         with self._db.write() as connection:
-            row = insert(connection, secrets).values(name=name, value=randomness.token_bytes(32))
-            connection.execute(row.on_conflict_do_nothing())
+            add(connection, secrets, name=name, value=randomness.token_bytes(32))
             made = _secret(connection, name)  # of the first to come, which may not be us
             assert made is not None
             return made

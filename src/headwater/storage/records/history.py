@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, literal, select, tuple_, u
 from headwater.core.errors import BadInput, EntryNotFound, RepoNotFound, RevisionNotFound
 from headwater.core.events import REVISION_STORED
 from headwater.core.types import Actor, Commit, Digest, EntryKind, Oid, Ref, Repo, Stale, Tree
-from headwater.storage.database import Database, among, insert, listed
+from headwater.storage.database import Database, add, among, insert, listed
 from headwater.storage.records import _body, _log
 from headwater.storage.records._reach import forget_unreachable
 from headwater.storage.tables import blobs, commits, refs, repo_blobs, repos, trees
@@ -104,9 +104,7 @@ class SqlHistory:
             lock(connection, repo)
             if connection.scalar(select(commits.c.oid).where(*_commit(repo.id, ref.commit))) is None:
                 raise RevisionNotFound(f"{repo.full_name} has no commit {ref.commit}.")
-            row = insert(connection, refs).values(repo_id=repo.id, name=ref.name, commit=ref.commit,
-                                                  message=ref.message)
-            if not connection.execute(row.on_conflict_do_nothing()).rowcount:
+            if not add(connection, refs, repo_id=repo.id, name=ref.name, commit=ref.commit, message=ref.message):
                 return False
             _log.note(connection, self._db.now(), by, "ref.create", repo.key,
                       {"ref": ref.name, "revision": ref.commit})
@@ -149,15 +147,13 @@ def lock(connection: Connection, repo: Repo) -> Row[Any]:
 def keep_commit(connection: Connection, repo_id: int, commit: Commit) -> None:
     first = commit.parents[0] if commit.parents else None
     depth = connection.scalar(select(commits.c.depth).where(*_commit(repo_id, first))) if first else 0
-    connection.execute(insert(connection, commits).values(
-        repo_id=repo_id, oid=commit.oid, tree=commit.tree, first_parent=first, parents=" ".join(commit.parents),
-        depth=(depth or 0) + 1, author=commit.author, email=commit.email, title=commit.title,
-        message=commit.message, created_at=commit.created_at).on_conflict_do_nothing())
+    add(connection, commits, repo_id=repo_id, oid=commit.oid, tree=commit.tree, first_parent=first,
+        parents=" ".join(commit.parents), depth=(depth or 0) + 1, author=commit.author, email=commit.email,
+        title=commit.title, message=commit.message, created_at=commit.created_at)
 
 
 def keep_tree(connection: Connection, repo_id: int, oid: Oid, body: bytes) -> None:
-    row = insert(connection, trees).values(oid=oid, repo_id=repo_id, body=body)
-    connection.execute(row.on_conflict_do_nothing())
+    add(connection, trees, oid=oid, repo_id=repo_id, body=body)
 
 
 def _keep_trees(connection: Connection, repo_id: int, root: Oid, new: Sequence[Tree],

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from headwater.core.errors import NotSignedIn, RepoExists
 from headwater.core.events import REPO_DELETED
 from headwater.core.types import EMPTY_TREE, Actor, Card, Commit, Kind, Repo, RepoPage, Search, Tree
-from headwater.storage.database import Database, insert
+from headwater.storage.database import Database, add
 from headwater.storage.records import _body, _log, _search
 from headwater.storage.records.history import MAIN, keep_commit, keep_tree, lock
 from headwater.storage.tables import accounts, likes, redirects, refs, repo_tags, repos
@@ -119,8 +119,7 @@ class SqlRepos:
         with self._db.write() as connection:
             lock(connection, repo)
             if liked:
-                row = insert(connection, likes).values(repo_id=repo.id, account_id=by.account.id, at=self._db.now())
-                changed = connection.execute(row.on_conflict_do_nothing()).rowcount
+                changed = int(add(connection, likes, repo_id=repo.id, account_id=by.account.id, at=self._db.now()))
             else:
                 changed = -connection.execute(delete(likes).where(
                     likes.c.repo_id == repo.id, likes.c.account_id == by.account.id)).rowcount
@@ -144,7 +143,7 @@ class SqlRepos:
             return [_as_repo(row) for row in connection.execute(question)]
 
     def downloaded(self, repo: Repo) -> None:
-        with self._db.write() as connection:
+        with self._db.write(hasty=True) as connection:
             connection.execute(update(repos).where(repos.c.id == repo.id).values(downloads=repos.c.downloads + 1))
 
 
