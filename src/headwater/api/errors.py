@@ -37,7 +37,7 @@ def render(request: Request, status: int, code: str, message: str, headers: dict
     if page and "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/v1/")):
         return page(request, status, message, headers)
     if path.startswith("/v1/"):
-        body = {"error": {"message": message, "type": _OPENAI_TYPES.get(status, "server_error"), "param": None,
+        body = {"error": {"message": message, "type": _OPENAI_TYPES.get(status, "server_error"), "param": (extra or {}).get("param"),
                           "code": code}}
     else:
         body = {"error": message, "code": code, **(extra or {})}
@@ -49,7 +49,8 @@ def _known(request: Request, error: HeadwaterError) -> Response:
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, error)
     # A client that said exist_ok=True reads the address of what exists from the body.
-    extra = {"url": error.url} if hasattr(error, "url") else None
+    # OpenAI's clients read which parameter is meant.
+    extra = {name: getattr(error, name) for name in ("url", "param") if hasattr(error, name)}
     return render(request, error.status, error.code, str(error), headers, extra)
 
 

@@ -1,0 +1,48 @@
+"""An answer made while it is sent, that stops when nobody listens any more. Knows nothing of models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+SLOW_READER_S = 60.0
+"""A client that takes nothing for this long is let go: it keeps a slot from others."""
+
+
+class UntilHangup(Response):
+    """Runs work(send), which sends the whole response, and cancels it when the client hangs up.
+
+    An error that work raises before its first message is answered by the app's error handler.
+    """
+
+    def __init__(self, work: Callable[[Send], Awaitable[None]]):
+        self._work = work
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = asyncio.ensure_future(self._work(_bounded(send)))
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        if not work.cancelled():
+            work.result()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _bounded(send: Send) -> Send:
+    async def within(message: Message) -> None:
+        async with asyncio.timeout(SLOW_READER_S):
+            await send(message)
+
+    return within

@@ -1,0 +1,132 @@
+"""POST /v1/chat/completions as it arrives: read within bounds, checked, turned into a ChatRequest.
+
+A parameter is taken, ignored with a warning, or refused; none is dropped in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headwater.chat.types import ChatRequest, UnsupportedParameter
+from headwater.core.errors import BadInput, TooLarge
+
+BODY_MAX = 16 * 1024 * 1024
+SEED_MAX = 2**32 - 2
+"""llama.cpp keeps seeds in 32 bits, and takes the last value to mean 'draw one'."""
+
+HARMLESS = {
+    "audio": (None,), "function_call": (None, "none", "auto"), "functions": (None, []), "logit_bias": (None, {}),
+    "logprobs": (None, False), "modalities": (None, ["text"]), "moderation": (None,), "parallel_tool_calls": None,
+    "prediction": (None,), "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "none", "auto"), "tools": (None, []), "top_logprobs": (None, 0),
+    "web_search_options": (None,),
+}
+"""Parameters that would change the answer if honoured: allowed with these values, refused with any other.
+None in place of the values: any value will do, for it says nothing without tools."""
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+    include_usage: bool | None = None
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+
+
+class ChatBody(BaseModel):
+    """What is honoured. Everything else lands in model_extra."""
+
+    model_config = ConfigDict(strict=True, extra="allow", title="ChatCompletionRequest")
+    model: Annotated[str, Field(description="`owner/name`, or `owner/name@revision`", max_length=500)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: Annotated[str, Field(max_length=1000)] | Annotated[
+        list[Annotated[str, Field(max_length=1000)]], Field(max_length=16)] | None = None
+    seed: Annotated[int, Field(ge=0, le=SEED_MAX)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+
+
+class Malformed(BadInput):
+    """`param` names the field, as OpenAI's errors do."""
+
+    def __init__(self, message: str, param: str | None):
+        super().__init__(message)
+        self.param = param
+
+
+async def chat_body(request: Request) -> ChatBody:
+    """The body, of at most BODY_MAX bytes. Raises TooLarge, Malformed."""
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > BODY_MAX:
+            raise TooLarge(f"The request has more than {BODY_MAX:,} bytes.")
+    try:
+        return ChatBody.model_validate_json(bytes(received))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(step) for step in first["loc"] if not str(step).startswith(("list[", "constrained-")))
+        raise Malformed(f"{where or 'body'}: {first['msg']}.", where or None) from None
+
+
+def chat_request(body: ChatBody) -> tuple[ChatRequest, list[str]]:
+    """What to ask the model, and a warning for each parameter that has no effect. Raises UnsupportedParameter."""
+    if body.n not in (None, 1):
+        raise UnsupportedParameter(f"n is {body.n}, and one answer is made per request.", param="n",
+                                   hint="Send the request again with another seed.")
+    warnings = [warning for name, value in (body.model_extra or {}).items() if (warning := _extra(name, value))]
+    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    messages = tuple(_message(n, message, warnings) for n, message in enumerate(body.messages))
+    return ChatRequest(
+        model=body.model, messages=messages, stop=tuple(text for text in stop if text), seed=body.seed,
+        temperature=body.temperature, top_p=body.top_p, max_tokens=limit,
+        presence_penalty=body.presence_penalty, frequency_penalty=body.frequency_penalty), warnings
+
+
+def _extra(name: str, value: Any) -> str | None:
+    """The warning for a parameter that is not honoured; None when it asks for nothing. Raises if it must be."""
+    if name in HARMLESS:
+        if HARMLESS[name] is not None and value not in HARMLESS[name]:
+            raise UnsupportedParameter(f"{name} is not supported yet.", param=name, hint="Leave it out.")
+        return None
+    return None if value is None else f"{name[:100]} is ignored"
+
+
+def _message(n: int, message: Message, warnings: list[str]) -> dict[str, Any]:
+    extra = message.model_extra or {}
+    if message.role in ("tool", "function") or extra.get("tool_calls") or extra.get("function_call"):
+        raise UnsupportedParameter("Tool calls are not supported yet.", param=f"messages[{n}]")
+    if message.name is not None:
+        warnings.append(f"messages[{n}].name is ignored")
+    role = "system" if message.role == "developer" else message.role
+    return {"role": role, "content": _text(n, message.content)}
+
+
+def _text(n: int, content: str | list[dict[str, Any]] | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = []
+    for k, part in enumerate(content):
+        where = f"messages[{n}].content[{k}]"
+        if part.get("type") != "text":
+            raise UnsupportedParameter(f"{where} is of type {str(part.get('type'))[:100]!r}; only text is read.",
+                                       param=where, hint="This model is not given pictures, sound or files.")
+        if not isinstance(part.get("text"), str):
+            raise Malformed(f"{where}.text: must be text.", where)
+        texts.append(part["text"])
+    return "\n".join(texts)
