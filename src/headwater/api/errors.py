@@ -37,8 +37,8 @@ def render(request: Request, status: int, code: str, message: str, headers: dict
     if page and "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/v1/")):
         return page(request, status, message, headers)
     if path.startswith("/v1/"):
-        body = {"error": {"message": message, "type": _OPENAI_TYPES.get(status, "server_error"), "param": (extra or {}).get("param"),
-                          "code": code}}
+        body = {"error": {"message": message, "type": _OPENAI_TYPES.get(status, "server_error"),
+                          "param": (extra or {}).get("param"), "code": code}}
     else:
         body = {"error": message, "code": code, **(extra or {})}
     return JSONResponse(body, status, headers)
