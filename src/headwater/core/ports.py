@@ -6,7 +6,7 @@ All verbs are synchronous and safe to call from many threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -216,6 +216,23 @@ class Accounts(Protocol):
 
     def secret(self, name: str) -> bytes:
         """32 random bytes kept under this name, made the first time they are asked for."""
+
+
+class Archive(Protocol):
+    """All records as lines of text, for a backup; the lines of one store can be loaded into another."""
+
+    def dump(self) -> Iterator[bytes]:
+        """The records of one moment, a line each, while others read and write."""
+
+    def blobs(self, lines: Iterable[bytes]) -> Iterator[tuple[Digest, int]]:
+        """Every digest a dump counts as kept, with its size."""
+
+    def is_empty(self) -> bool:
+        """Whether this store has never held records."""
+
+    def load(self, lines: Iterable[bytes], *, lost: Collection[Digest] = ()) -> None:
+        """Put a dump into an empty store, all or nothing, and bring it up to date. `lost`: digests whose bytes
+        are gone, to be counted as not kept. Raises CorruptFile, or Unavailable for a dump of a newer Headwater."""
 
 
 class Bus(Protocol):

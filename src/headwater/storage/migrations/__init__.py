@@ -28,7 +28,7 @@ def upgrade(database: Database) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if _version(connection) != HEAD:
-            _run(connection)
+            migrate(connection, "head")
 
 
 def _version(connection: Connection) -> str | None:
@@ -37,7 +37,11 @@ def _version(connection: Connection) -> str | None:
     return connection.scalar(text("SELECT version_num FROM alembic_version"))
 
 
-def _run(connection: Connection) -> None:
+def migrate(connection: Connection, target: str) -> None:
+    """Run the migrations up to `target`, a revision or "head", in the transaction that is open.
+
+    Raises Unavailable if the database, or the target, is of a newer Headwater.
+    """
     from alembic.command import upgrade as run
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -45,8 +49,8 @@ def _run(connection: Connection) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    version = _version(connection)
+    version = _version(connection) if target in known | {"head"} else target
     if version is not None and version not in known:
         raise Unavailable(f"The database was written by a newer Headwater (schema {version}, this one knows {HEAD}).",
                           hint="Install that version, or restore a backup made by this one.")
-    run(config, "head")
+    run(config, target)
