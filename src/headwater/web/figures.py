@@ -57,3 +57,20 @@ def moment(at: float | None, language: str = "en") -> str:
 def stamp(at: float) -> str:
     """ISO 8601 for <time datetime>."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def day(at: float, language: str = "en") -> str:
+    """'22 Nov 2026'."""
+    return dates.format_date(datetime.fromtimestamp(at, UTC), "medium", locale=language)
+
+
+def lasted(seconds: float, language: str = "en") -> str:
+    """'0.4 s', '12 s', '3 min 20 s', '2 h 5 min'."""
+    if seconds < 10:
+        return f"{numbers.format_decimal(seconds, '0.0', locale=language)} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

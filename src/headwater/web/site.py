@@ -109,6 +109,16 @@ def go(path: str) -> RedirectResponse:
     return RedirectResponse(path, 303)
 
 
+def local_path(path: str) -> str:
+    """The path if it stays on this hub, else '/': what a form hands back must not lead elsewhere."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/"
+
+
+def secure(request: Request) -> bool:
+    """Whether cookies must only travel over TLS: when the visitor came over it."""
+    return base_url(request).startswith("https://")
+
+
 def base_url(request: Request) -> str:
     """How the visitor reaches this hub, without a trailing slash."""
     return (hub_of(request).settings.public_url or str(request.base_url)).rstrip("/")
@@ -135,7 +145,9 @@ def environment(language: str) -> Environment:
         "size": partial(figures.size, language=language), "count": partial(figures.count, language=language),
         "short": figures.short, "ago": partial(figures.ago, language=language), "stamp": figures.stamp,
         "line": cards.line, "marks": cards.marks, "topics": cards.topics, "licence": cards.licence,
-        "moment": partial(figures.moment, language=language), "q": quote, "qs": partial(quote, safe=""),
+        "moment": partial(figures.moment, language=language),
+        "day": partial(figures.day, language=language), "lasted": partial(figures.lasted, language=language),
+        "q": quote, "qs": partial(quote, safe=""),
     }
     env.globals |= {
         "static": static_url, "version": __version__, "lang": words(language).tag, "repo_url": repo_url,

@@ -21,6 +21,7 @@ def snippets(repo: Repo, entries: list[Entry], url: str, talk: str | None, *, ne
     env = f"export HF_ENDPOINT={url}" + ("\nexport HF_TOKEN=hf_…   # from Settings, Tokens" if needs_token else "")
     names = {e.path for e in entries}
     gguf = [e.path for e in entries if e.path.endswith(".gguf")]
+    asked = f'{{"model": "{talk}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
     found = []
     if talk:
         key = "os.environ['HF_TOKEN']" if needs_token else '"none"'
@@ -35,7 +36,7 @@ def snippets(repo: Repo, entries: list[Entry], url: str, talk: str | None, *, ne
             Snippet("talk", "curl", "bash", (
                 f"curl {url}/v1/chat/completions \\\n  -H 'Content-Type: application/json' \\\n"
                 + ("  -H \"Authorization: Bearer $HF_TOKEN\" \\\n" if needs_token else "")
-                + f'  -d \'{{"model": "{talk}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}\'')),
+                + f"  -d '{asked}'")),
         ]
     kind = ', repo_type="dataset"' if repo.kind is Kind.DATASET else ""
     flag = " --repo-type dataset" if repo.kind is Kind.DATASET else ""
