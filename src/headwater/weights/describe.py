@@ -104,7 +104,7 @@ def describe(header: Header | None, papers: Papers, *, header_path: str = "the G
         architecture=_architecture(config) or name,
         family=_text(config.get("model_type")) or name,
         tied_embeddings=_tied(header, config),
-        parameters=None if header is None or _method(config) in PACKED else header.parameter_count,
+        parameters=(header.parameter_count or None) if header is not None and _method(config) not in PACKED else None,
         elements=header.parameters if header is not None else {},
         nbytes=nbytes,
         dtype=max(nbytes, key=lambda dtype: nbytes[dtype]) if nbytes else None,

@@ -235,7 +235,7 @@ def _judge(stream: IO[bytes], within: str) -> Verdict:
     """The verdict of both scanners on the pickles in `stream`. `within` begins the reason."""
     names, dangerous, complete = _names(stream)
     stream.seek(0)
-    if not names and not complete and sniff.kind_of(stream.read(2)) is None:
+    if not names and not complete and sniff.kind_of(stream.read(2)) != "a pickle":
         return Verdict("safe", f"{within}no pickle.")
     if not dangerous:
         dangerous, broken = _acts(stream)

@@ -1,0 +1,170 @@
+"""What is said of files that could run code. Samples are opcodes put together by hand; nothing loads them."""
+
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from pickle_samples import (
+    EVIL,
+    PACKERS,
+    SEVEN_ZIP,
+    STATE,
+    TEXT_EVIL,
+    calls,
+    memo_calls,
+    object_array,
+    stack_calls,
+    torch_legacy,
+    torch_tar,
+    torch_zip,
+)
+from picklescan import scanner
+
+from headwater.weights import pickles
+from headwater.weights.pickles import Verdict, look, wants_look
+
+DANGEROUS = {
+    "protocol 0": ("a.pkl", TEXT_EVIL),
+    "protocol 2": ("a.pkl", EVIL),
+    "protocol 4": ("a.pkl", stack_calls("os", "system")),
+    "posix": ("a.pkl", stack_calls("posix", "system")),
+    "from the memo": ("a.pkl", memo_calls("os", "system")),
+    "eval": ("a.pkl", stack_calls("builtins", "eval", "1+1")),
+    "old eval": ("a.bin", calls("__builtin__", "eval", "1+1")),
+    "exec": ("a.bin", calls("builtins", "exec", "pass")),
+    "subprocess": ("a.pt", calls("subprocess", "Popen")),
+    "read a file": ("a.pkl", calls("linecache", "getlines", "/etc/passwd")),
+    "pickle in a pickle": ("a.pkl", calls("pickle", "loads")),
+    "torch.load in a pickle": ("a.bin", calls("torch.storage", "_load_from_bytes")),
+    "broken off": ("a.pkl", EVIL[:-1]),
+    "second pickle": ("a.pkl", pickle.dumps([1, 2]) + EVIL),
+    "torch zip": ("pytorch_model.bin", torch_zip(EVIL)),
+    "torch zip, packed": ("m.pt", torch_zip(EVIL, packed=True)),
+    "torch zip, odd name": ("m.pt", torch_zip(EVIL, name="archive/weights")),
+    "torch legacy": ("m.pth", torch_legacy(EVIL)),
+    "torch legacy, last": ("m.pth", torch_legacy(STATE, EVIL)),
+    "torch tar": ("m.ckpt", torch_tar(EVIL)),
+    "object array": ("a.npy", object_array(EVIL)),
+    **{f"joblib in {name}": ("m.joblib", pack(EVIL)) for name, pack in PACKERS.items()},
+}
+
+
+def said(tmp_path, name: str, data: bytes) -> Verdict:
+    (tmp_path / "blob").write_bytes(data)
+    return look(str(tmp_path / "blob"), name)
+
+
+@pytest.mark.parametrize("case", DANGEROUS)
+def test_a_pickle_that_would_act_is_dangerous_and_the_reason_names_what_it_calls(case, tmp_path):
+    verdict = said(tmp_path, *DANGEROUS[case])
+    assert verdict.level == "dangerous"
+    called = ("system", "eval", "exec", "Popen", "getlines", "loads", "_load_from_bytes")
+    assert any(word in verdict.reason for word in called)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".gguf"])
+@pytest.mark.parametrize("case", ["protocol 2", "protocol 0", "torch zip", "torch legacy", "joblib in zlib"])
+def test_a_pickle_renamed_to_a_safe_format_is_dangerous_and_its_name_is_called_out(case, ending, tmp_path):
+    verdict = said(tmp_path, f"model{ending}", DANGEROUS[case][1])
+    assert verdict.level == "dangerous" and verdict.reason.startswith(f"Named {ending} but is not one")
+
+
+def test_even_a_harmless_pickle_is_suspicious_under_the_name_of_a_safe_format(tmp_path):
+    verdict = said(tmp_path, "model.safetensors", torch_zip(STATE))
+    assert verdict.level == "suspicious" and "a zip archive" in verdict.reason
+
+
+@pytest.mark.parametrize("name, data", [
+    ("pytorch_model.bin", torch_zip(STATE)), ("old.bin", torch_legacy(STATE)), ("state.pkl", STATE),
+    ("a.npy", object_array(pickle.dumps([{}]))), *[(f"p{p}.pkl", pickle.dumps(np.arange(3), p)) for p in range(6)],
+    *[(f"s{p}.pkl", pickle.dumps({"a": np.float32(1), "b": {1, 2}, "c": b"x\xff", "d": 1j}, p)) for p in range(6)],
+])
+def test_values_that_only_hold_data_are_a_notice_for_being_a_pickle(name, data, tmp_path):
+    verdict = said(tmp_path, name, data)
+    assert verdict.level == "notice" and "a pickle, which makes" in verdict.reason
+
+
+@pytest.mark.parametrize("name, data, words", [
+    ("m.pkl", calls("mymodel.net", "Net"), "imports mymodel.net.Net"),
+    ("training_args.bin", torch_zip(calls("transformers.training_args", "TrainingArguments")), "TrainingArguments"),
+    ("m.joblib", calls("joblib.numpy_pickle", "NumpyArrayWrapper"), "NumpyArrayWrapper"),
+    ("m.pkl", pickle.dumps([1, 2]) + b"\xff\xfe raw bytes", "cannot be read to its end"),
+    ("m.pkl", pickle.dumps(list(range(9)))[:-4], "cannot be read to its end"),
+    ("m.7z", SEVEN_ZIP, "a 7z archive is not opened"),
+    ("m.bin", SEVEN_ZIP, "a 7z archive is not opened"),
+    ("m.joblib", b"\x04\x22\x4d\x18" + bytes(40), "an LZ4 stream is not opened"),
+    ("m.pt", torch_zip(STATE)[:-9], "zip archive that cannot be read"),
+    ("m.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+    ("m.gguf", b"GGUF\x03\0\0\0" + bytes(4), "cut short"),
+    ("m.npy", b"\x93NUMPY\x01\x00\xff\xff{", "header cannot be read"),
+])
+def test_what_cannot_be_vouched_for_is_suspicious(name, data, words, tmp_path):
+    verdict = said(tmp_path, name, data)
+    assert verdict.level == "suspicious" and words in verdict.reason
+
+
+@pytest.mark.parametrize("name, data", [
+    ("raw.bin", bytes(range(200, 256)) * 40), ("floats.bin", np.linspace(0, 1, 999, dtype=np.float32).tobytes()),
+    ("notes.bin", b"Some words, no pickle.\n"), ("empty.bin", b""),
+    ("images.zip", torch_zip(b"\x89PNG\r\n", name="a.png")),
+    ("data.jsonl.gz", PACKERS["gzip"](b'{"text": "hello"}\n' * 50)), ("model.bin", b"lmgg" + bytes(100)),
+])
+def test_files_without_a_pickle_are_safe(name, data, tmp_path):
+    assert said(tmp_path, name, data).level == "safe"
+
+
+def test_arrays_of_numbers_are_safe(tmp_path):
+    out = io.BytesIO()
+    np.savez(out, a=np.arange(100_000), b=np.ones(3))
+    assert said(tmp_path, "a.npz", out.getvalue()).level == "safe"
+    np.save(single := io.BytesIO(), np.arange(4))
+    assert said(tmp_path, "a.npy", single.getvalue()).level == "safe"
+
+
+def test_a_member_of_an_archive_is_judged_by_its_bytes_whatever_checksums_say(tmp_path):
+    data = bytearray(torch_zip(EVIL))
+    at = data.index(b"PK\x01\x02")
+    data[at + 16:at + 20] = b"\0\0\0\0"  # the CRC in the directory; torch does not look at it
+    assert said(tmp_path, "m.pt", bytes(data)).level == "dangerous"
+    with pytest.raises(zipfile.BadZipFile), zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
+        archive.read("archive/data.pkl")
+
+
+def test_what_picklescan_alone_would_pass_is_found_here(tmp_path):
+    """The reason this part opens tar archives and compressed streams itself."""
+    for data in (torch_tar(EVIL), *(pack(EVIL) for pack in PACKERS.values())):
+        alone = scanner.scan_bytes(io.BytesIO(data), "m", ".joblib")
+        assert not alone.globals and not alone.scan_err
+        assert said(tmp_path, "m.joblib", data).level == "dangerous"
+
+
+def test_a_pickle_too_long_to_be_read_in_full_is_no_more_than_suspicious(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickles, "MAX_PICKLE", 1000)
+    long = b"\x80\x02(" + b"K\x01" * 900 + EVIL[2:-1] + b"t."
+    for data in (torch_zip(long), PACKERS["zlib"](long)):
+        assert said(tmp_path, "m.pt", data).level == "suspicious"
+
+
+def test_random_bytes_under_any_name_get_a_verdict(tmp_path):
+    for name in ("a.bin", "a.pkl", "a.npy", "a.npz", "a.safetensors", "a.gguf"):
+        for _ in range(30):
+            assert said(tmp_path, name, os.urandom(300)).level in ("safe", "suspicious")
+
+
+def test_damaged_samples_get_a_verdict(tmp_path):
+    for _, data in DANGEROUS.values():
+        for at in range(1, len(data), max(1, len(data) // 12)):
+            assert said(tmp_path, "m.bin", data[:at]).level
+            assert said(tmp_path, "m.bin", data[:at] + b"\xff\x00" + data[at + 2:]).level
+
+
+@pytest.mark.parametrize("name, head, wanted", [
+    ("README.md", b"# Title", False), ("config.json", b"{}", False), ("model.safetensors", b"", True),
+    ("weights.dat", EVIL, True), ("weights", torch_zip(STATE), True), ("tokenizer.model", b"\n\x0e", False),
+    ("a.BIN", b"", True), ("x.weird", SEVEN_ZIP, True),
+])
+def test_files_are_looked_at_for_their_name_or_their_first_bytes(name, head, wanted):
+    assert wants_look(head, name) is wanted
