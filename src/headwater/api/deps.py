@@ -21,7 +21,7 @@ SESSION_COOKIE = "headwater_session"
 BAD_CREDENTIALS = "Invalid credentials in Authorization header"  # the sentence the Hugging Face clients know
 
 
-async def get_app(request: Request) -> App:
+def get_app(request: Request) -> App:
     return request.app.state.headwater
 
 
@@ -43,7 +43,7 @@ def get_actor(request: Request) -> Actor:
     secret = _secret(request.headers.get("authorization", ""))
     if secret and (actor := actor_of_secret(hub, secret)):
         return actor
-    if _is_local(request) and is_open(hub):
+    if is_local(request) and is_open(hub):
         # Whatever token a client has lying around: on an open hub nobody is anybody else.
         return owner_actor(hub)
     if secret:
@@ -80,7 +80,7 @@ def _secret(header: str) -> str | None:
     return None
 
 
-def _is_local(request: Request) -> bool:
+def is_local(request: Request) -> bool:
     """Whether the request comes from this machine and says so: not through a proxy, nor from a page of another
     site whose name was made to point here (DNS rebinding), nor posted by one."""
     if not is_loopback(hub_of(request).settings.host) or "x-forwarded-for" in request.headers:
