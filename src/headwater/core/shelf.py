@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -23,6 +24,7 @@ class Shelf(Generic[Thing]):
         self.package, self.attribute = package, attribute
         self.broken: dict[str, str] = {}
         self._things: dict[str, Thing] | None = None
+        self._lock = threading.RLock()
 
     def __getitem__(self, name: str) -> Thing:
         things = self._load()
@@ -37,22 +39,24 @@ class Shelf(Generic[Thing]):
         return sorted(self._load())
 
     def _load(self) -> dict[str, Thing]:
-        if self._things is None:
-            self._things = {}
-            folder = importlib.import_module(self.package)
-            for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda m: m.name):
-                if not module.name.startswith("_"):
-                    self._put(module.name, f"{self.package}.{module.name}")
-            for point in entry_points(group=self.package):
-                self._put(point.name, point.value)
-        return self._things
+        with self._lock:  # the first requests of a server ask from several threads at once
+            if self._things is None:
+                things: dict[str, Thing] = {}
+                folder = importlib.import_module(self.package)
+                for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda m: m.name):
+                    if not module.name.startswith("_"):
+                        self._put(things, module.name, f"{self.package}.{module.name}")
+                for point in entry_points(group=self.package):
+                    self._put(things, point.name, point.value)
+                self._things = things
+            return self._things
 
-    def _put(self, name: str, module: str) -> None:
+    def _put(self, things: dict[str, Thing], name: str, module: str) -> None:
         try:
             thing = getattr(importlib.import_module(module), self.attribute)
         except Exception as error:  # a stranger's file may fail in any way; the rest of the shelf must stand
             self.broken[name] = f"{type(error).__name__}: {error}"
             return
-        if name in self._things:
+        if name in things:
             raise RuntimeError(f"two things named {name!r} on the shelf {self.package}")
-        self._things[name] = thing
+        things[name] = thing

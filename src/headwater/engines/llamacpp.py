@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import CorruptFile
 from headwater.core.types import Snapshot
 from headwater.engines import _worker
 
@@ -57,8 +58,22 @@ def _rank(path: str) -> int:
 ENGINE = LlamaCpp()
 
 
-def _params(given: Any, key: str) -> Any:
-    """llama.cpp's settings: loopback, our key, no page and no extra routes."""
+def _trained_context(path: Path) -> int | None:
+    """Tokens the model was trained to see, None when the file does not say. Raises CorruptFile.
+
+    The whole header is read, by our own bounded reader: llama.cpp says the same thing of every broken file.
+    """
+    from headwater.weights.gguf import read_header
+    from headwater.weights.source import FileSource
+
+    with FileSource(path) as source:
+        said = read_header(source).metadata
+    length = said.get(f"{said.get('general.architecture')}.context_length")
+    return length if isinstance(length, int) and length > 0 else None
+
+
+def _params(given: Any, context: int, key: str) -> Any:
+    """llama.cpp's settings: loopback, our key, no page and no extra routes. context is for one request."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -68,7 +83,7 @@ def _params(given: Any, key: str) -> Any:
     params.ui = params.endpoint_props = False
     params.endpoint_slots = True
     params.n_parallel = ENGINE.slots
-    params.n_ctx = given.context * ENGINE.slots
+    params.n_ctx = context * ENGINE.slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads
     # a hang-up is noticed between batches, and other streams wait for one: keep a batch well under a second
     params.n_batch = params.n_ubatch = min(2048, BATCH_PER_THREAD * given.threads)
@@ -84,13 +99,12 @@ def main() -> None:
     _worker.die_with_parent()
     # OpenMP threads that spin while they wait starve everybody else on a shared machine; read when the library loads
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if not given.path.is_file():
-        _worker.fail(f"there is no file {given.path.name} in the snapshot.")
-    import xllamacpp
-
     try:
-        server = xllamacpp.Server(_params(given, key))
-    except RuntimeError as error:
+        context = min(given.context, _trained_context(given.path) or given.context)
+        import xllamacpp
+
+        server = xllamacpp.Server(_params(given, context, key))
+    except (OSError, CorruptFile, RuntimeError) as error:
         _worker.fail(f"llama.cpp cannot load {given.path.name}: {error}")
     while server:
         signal.pause()
