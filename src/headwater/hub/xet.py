@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
@@ -36,6 +37,8 @@ from headwater.hub.xet_store import Generation, Known, Piece, current, find
 TOKEN_S = 3600
 # A client that gave up waiting asks again while its first request is still at work: the second waits here.
 _BUILDING = [Lock() for _ in range(64)]
+_AT_ONCE = min(4, os.cpu_count() or 1)
+_TELL_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,15 @@ class _Received:
         handle, self.path = generation.temporary()
         self._file = os.fdopen(handle, "wb", buffering=0)
 
-    def _put(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
+    def _put(self, pieces: list[bytes | memoryview]) -> None:
+        """Write the pieces, in order."""
         try:
-            while view:
-                view = view[self._file.write(view):]
+            for some in (pieces[i:i + 512] for i in range(0, len(pieces), 512)):
+                done = os.writev(self._file.fileno(), some)
+                if done < sum(map(len, some)):
+                    rest = memoryview(b"".join(some))[done:]
+                    while rest:
+                        rest = rest[self._file.write(rest):]
         except OSError as error:
             raise disk_error(error) from error
 
@@ -127,7 +134,7 @@ class XorbIntake(_Received):
     def write(self, block: bytes) -> None:
         """Raises CorruptFile at the first byte that cannot be, DiskFull when the disk is."""
         if chunks := self._decoder.feed(block):
-            self._put(b"".join(chunks))
+            self._put(chunks)
 
     def finish(self) -> bool:
         """True if the xorb is new. Raises CorruptFile unless every hash is right."""
@@ -149,7 +156,7 @@ class ShardIntake(_Received):
         self._size += len(block)
         if self._size > SHARD_MAX:
             raise TooLarge(f"A shard has at most {SHARD_MAX:,} bytes.", hint="Push in several commits.")
-        self._put(block)
+        self._put([block])
 
     def register(self) -> int:
         """Build every file the shard names; how many."""
@@ -161,21 +168,29 @@ class ShardIntake(_Received):
 
 
 class _Builder:
-    """Makes the files of one shard. Remembers the xorbs it met last, and where their chunks now stand."""
+    """Makes the files of one shard, a few at a time. Remembers the xorbs it met last."""
 
     def __init__(self, hub: Hub, grant: Grant):
         self.hub, self.repo, self.generation = hub, grant.repo, grant.generation
         self._met: OrderedDict[bytes, Known] = OrderedDict()
-        self._placed: dict[bytes, list[tuple[int, int, Digest, int]]] = defaultdict(list)
+        self._lock = Lock()
+        self._places = _Places(grant.generation)
 
     def build(self, shard: Shard) -> int:
         self._check_listed(shard)
-        try:
-            for file in shard.files():
-                with _BUILDING[file.hash[0] & 63]:
-                    self._build(file)
-        finally:
-            self.generation.place(self._placed)
+        # Hashing and copying leave the interpreter, so files are built side by side. The first failure ends all.
+        with ThreadPoolExecutor(_AT_ONCE, "xet") as pool:
+            try:
+                running: set[Future[None]] = set()
+                for file in shard.files():
+                    if len(running) >= 2 * _AT_ONCE:
+                        done, running = wait(running, return_when=FIRST_COMPLETED)
+                        _raise_first(done)
+                    running.add(pool.submit(self._build, file))
+                _raise_first(running)
+            finally:
+                pool.shutdown(cancel_futures=True)
+                self._places.flush()
         return shard.file_count
 
     def _check_listed(self, shard: Shard) -> None:
@@ -189,13 +204,11 @@ class _Builder:
         if file.size > self.hub.settings.file_max_bytes:
             raise TooLarge(f"{file.size:,} bytes; at most {self.hub.settings.file_max_bytes:,} are accepted for one "
                            "file.")
-        self._check(file)
-        if not self._is_blob(file):
-            self._write(file)
-        at = 0
-        for segment in file.segments:
-            self._placed[segment.xorb].append((segment.start, segment.stop, file.sha256, at))
-            at += segment.size
+        with _BUILDING[file.hash[0] & 63]:
+            self._check(file)
+            if not self._is_blob(file):
+                self._write(file)
+            self._places.note(file)
 
     def _check(self, file: ShardFile) -> None:
         """Raises BadInput unless every segment is within its xorb and every hash of hashes is right."""
@@ -232,8 +245,9 @@ class _Builder:
                     staged = intake.finish()
                 break
             except FileNotFoundError:
-                # Another shard of this account has just moved these bytes into a blob, or the sweep took the blob.
-                self._met.clear()
+                # These bytes have just moved into a blob, or the sweep took the blob they were in.
+                with self._lock:
+                    self._met.clear()
                 if attempt == 2:
                     raise self.generation.unknown(file.segments[0].xorb) from None
         expect(staged, digest=file.sha256, size=file.size)
@@ -257,10 +271,44 @@ class _Builder:
             yield last
 
     def _known(self, xorb: bytes) -> Known:
-        if xorb in self._met:
-            self._met.move_to_end(xorb)
-        else:
-            self._met[xorb] = self.generation.known(xorb)
-            if len(self._met) > 64:
-                self._met.popitem(last=False)
-        return self._met[xorb]
+        with self._lock:
+            if xorb in self._met:
+                self._met.move_to_end(xorb)
+            else:
+                self._met[xorb] = self.generation.known(xorb)
+                if len(self._met) > 64:
+                    self._met.popitem(last=False)
+            return self._met[xorb]
+
+
+class _Places:
+    """Gathers which chunks stand in which blob, and tells the generation now and then: each telling writes a file
+    per xorb, and frees the bytes of those that stand in blobs whole."""
+
+    def __init__(self, generation: Generation):
+        self._generation, self._lock = generation, Lock()
+        self._noted: dict[bytes, list[tuple[int, int, Digest, int]]] = defaultdict(list)
+        self._bytes = 0
+
+    def note(self, file: ShardFile) -> None:
+        at = 0
+        with self._lock:
+            for segment in file.segments:
+                self._noted[segment.xorb].append((segment.start, segment.stop, file.sha256, at))
+                at += segment.size
+            self._bytes += at
+            if self._bytes > _TELL_BYTES:
+                self._tell()
+
+    def flush(self) -> None:
+        with self._lock:
+            self._tell()
+
+    def _tell(self) -> None:
+        noted, self._noted, self._bytes = self._noted, defaultdict(list), 0
+        self._generation.place(noted)
+
+
+def _raise_first(futures: Iterable[Future[None]]) -> None:
+    for future in futures:
+        future.result()

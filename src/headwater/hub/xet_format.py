@@ -171,27 +171,37 @@ class XorbDecoder:
         self._packed = self._unpacked = 0
         self._lz4 = lz4.frame.create_decompression_context()
 
-    def feed(self, data: bytes) -> list[bytes | memoryview]:
-        """The chunks that became complete, unpacked, in order."""
+    def feed(self, data: bytes | bytearray) -> list[bytes | memoryview]:
+        """The chunks that became complete, unpacked, in order. They may be views of `data`."""
         self._packed += len(data)
         if self._packed > BODY_MAX:
             raise CorruptFile(f"The xorb is longer than the {BODY_MAX:,} bytes one may take.")
-        self._pending += data
-        done: list[bytes | memoryview] = []
-        if self._in_footer:
-            return done
-        view, at = memoryview(bytes(self._pending)), 0
-        while len(view) - at >= 8:
-            if view[at:at + 7] == _FOOTER_MARK:
-                self._in_footer = True
+        view, done = memoryview(data), []
+        at = self._complete(view, done)
+        while not self._in_footer and len(view) - at >= 8:
+            length = self._length(view[at:at + 8])
+            if self._in_footer or len(view) - at < length:
                 break
-            packed, scheme, size = self._header(view[at:at + 8])
-            if len(view) - at - 8 < packed:
-                break
-            done.append(self._chunk(view[at + 8:at + 8 + packed], scheme, size))
-            at += 8 + packed
-        del self._pending[:at]
+            done.append(self._chunk(view[at:at + length]))
+            at += length
+        self._pending += view[at:]
         return done
+
+    def _complete(self, view: memoryview, done: list[bytes | memoryview]) -> int:
+        """Finish the chunk that began in an earlier piece; how much of this piece that took."""
+        at, length = 0, 8
+        while self._pending and not self._in_footer:
+            more = view[at:at + max(0, length - len(self._pending))]
+            self._pending += more
+            at += len(more)
+            if len(self._pending) < length:
+                break
+            if length > 8:
+                done.append(self._chunk(memoryview(bytes(self._pending))))
+                self._pending.clear()
+            else:
+                length = self._length(memoryview(bytes(self._pending[:8])))
+        return at
 
     def finish(self, expected: bytes) -> Chunks:
         """The chunks, once all bytes were fed. Raises CorruptFile unless their tree's root is `expected`."""
@@ -208,8 +218,11 @@ class XorbDecoder:
             _check_footer(bytes(self._pending), found)
         return chunks
 
-    def _header(self, header: memoryview) -> tuple[int, int, int]:
-        """(packed length, scheme, unpacked length) of the next chunk."""
+    def _length(self, header: memoryview) -> int:
+        """Length of the next chunk, header included. Notes when the footer begins instead."""
+        if header[:7] == _FOOTER_MARK:
+            self._in_footer = True
+            return 8
         i = len(self._sizes)
         packed, size = int.from_bytes(header[1:4], "little"), int.from_bytes(header[5:8], "little")
         if header[0] != 0:
@@ -224,9 +237,11 @@ class XorbDecoder:
             raise CorruptFile(f"The xorb holds more than {XORB_CHUNKS_MAX:,} chunks.")
         if self._unpacked + size > XORB_MAX:
             raise CorruptFile(f"The xorb unpacks to more than {XORB_MAX:,} bytes.")
-        return packed, header[4], size
+        return 8 + packed
 
-    def _chunk(self, packed: memoryview, scheme: int, size: int) -> bytes | memoryview:
+    def _chunk(self, whole: memoryview) -> bytes | memoryview:
+        """A chunk with its header, unpacked."""
+        scheme, size, packed = whole[4], int.from_bytes(whole[5:8], "little"), whole[8:]
         data: bytes | memoryview = packed if scheme == 0 else self._unlz4(packed, size)
         if len(data) != size:
             raise CorruptFile(f"Chunk {len(self._sizes)} of the xorb unpacks to {len(data):,} bytes or more, not "
