@@ -30,7 +30,8 @@ _SCHEMES = ("s3://", "s3a://", "gs://", "az://", "memory://")
 
 
 def open_objects(url: str, options: dict[str, Any]) -> ObjectBlobs:
-    """options: as obstore names them (endpoint, region, access_key_id, ...); `client` holds those of the HTTP client.
+    """options: as obstore names them (endpoint, region, access_key_id, ...); in them `client` holds those of the
+    HTTP client (timeout, ...), and `retry` how often a failed request is tried again ({"max_retries": 10}).
 
     Raises BadInput for a URL or an option that obstore does not know.
     """
@@ -40,13 +41,14 @@ def open_objects(url: str, options: dict[str, Any]) -> ObjectBlobs:
     if not url.startswith(_SCHEMES):
         raise BadInput("blobs_url is not the URL of an object store.", hint=f"It begins with {', '.join(_SCHEMES)}.")
     config = dict(options)
-    client = config.pop("client", None)
+    client, retry = config.pop("client", None), config.pop("retry", None)
     if str(config.get("endpoint", "")).startswith("http://"):
         client = {"allow_http": True, **(client or {})}  # whoever writes http:// means it
     try:
         if url.startswith("memory://"):
             return ObjectBlobs(from_url(url))
-        return ObjectBlobs(from_url(url, config=config or None, client_options=client))
+        return ObjectBlobs(from_url(url, config=config or None, client_options=client,
+                                    retry_config=retry))
     except (BaseError, TypeError, ValueError) as error:
         raise BadInput(f"The object store cannot be opened: {_first_line(error)}.",
                        hint="See blobs_url and blobs_options.") from None
