@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,12 +23,14 @@ from headwater.api.http import KeepSegments, RateLimit, SafeHeaders
 from headwater.chat import Chat
 from headwater.core.errors import BadInput, ModelNotFound, NotFound
 from headwater.core.events import REPO_DELETED, REVISION_STORED
+from headwater.core.ports import Archive, Progress
 from headwater.core.settings import Settings
 from headwater.core.types import Actor, Commit, Event, Kind, Repo, Search
 from headwater.engines import ENGINES
 from headwater.hub import Hub
 from headwater.hub.access import find_repo
 from headwater.hub.accounts import local_owner
+from headwater.hub.backup import BackedUp, Restored, backup, check_whole, restore
 from headwater.hub.browse import files, resolve
 from headwater.hub.commit import describe
 from headwater.hub.imports import import_job
@@ -37,6 +40,8 @@ from headwater.hub.sweep import scrub_job, sweep_job
 from headwater.jobs.local import LocalJobs
 from headwater.storage import tables
 from headwater.storage.blobs import open_blobs
+from headwater.storage.database import Database, open_engine
+from headwater.storage.dump import SqlArchive
 from headwater.storage.records import Records, open_records
 from headwater.web import mount as mount_pages
 
@@ -50,6 +55,7 @@ class App:
     chat: Chat
     http: FastAPI
     records: Records
+    archive: Archive
     pump: Pump = field(repr=False)
 
     def start(self) -> None:
@@ -63,10 +69,15 @@ class App:
         self.hub.jobs.stop()
         self.records.close()
 
+    def backup(self, target: Path, progress: Progress | None = None) -> BackedUp:
+        """hub.backup.backup; also beside another process that serves the same data folder."""
+        return backup(self.hub, self.archive, target, progress)
+
 
 def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     """The hub of a data folder, not yet running. Makes the folder and brings the database up to date."""
     settings.data.mkdir(parents=True, exist_ok=True)
+    check_whole(settings.data)
     tmp = settings.data / "tmp"
     tmp.mkdir(exist_ok=True)
     records = open_records(settings.database_url or None, settings.data, now)
@@ -80,10 +91,21 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     pump = Pump(hub)
     http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url="/docs", redoc_url=None,
                    description="The Hugging Face Hub's API for its own clients, OpenAI's for theirs, and Headwater's.")
-    app = App(settings, hub, chat, http, records, pump)
+    app = App(settings, hub, chat, http, records, SqlArchive(records.database), pump)
     http.state.headwater = app
     _routes(http, app)
     return app
+
+
+def restore_into(settings: Settings, source: Path, progress: Progress | None = None) -> Restored:
+    """hub.backup.restore into the stores the settings name. No hub may serve them meanwhile."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings.database_url or None, settings.data)
+    try:
+        return restore(source, settings.data, SqlArchive(Database(engine, time.time)),
+                       open_blobs(settings.blobs_url, settings.blobs_options, settings.data), progress)
+    finally:
+        engine.dispose()
 
 
 def _routes(http: FastAPI, app: App) -> None:

@@ -230,6 +230,9 @@ class Archive(Protocol):
     def is_empty(self) -> bool:
         """Whether this store has never held records."""
 
+    def about(self) -> str:
+        """One line for people: which database, its size, the state of its schema."""
+
     def load(self, lines: Iterable[bytes], *, lost: Collection[Digest] = ()) -> None:
         """Put a dump into an empty store, all or nothing, and bring it up to date. `lost`: digests whose bytes
         are gone, to be counted as not kept. Raises CorruptFile, or Unavailable for a dump of a newer Headwater."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.core.ports import Accounts, Blobs, Bus, History, Holdings, Jobs, Repos
 from headwater.core.settings import Settings
+from headwater.hub.throttle import Throttle
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Hub:
 
     tmp: folder where bytes are received, on the same file system as the local blobs.
     now: seconds since 1970; tests move it.
+    sign_ins: how often a name, and an address, may try a password.
     """
 
     settings: Settings
@@ -28,3 +30,4 @@ class Hub:
     jobs: Jobs
     tmp: Path
     now: Callable[[], float]
+    sign_ins: Throttle = field(default_factory=lambda: Throttle(limit=10, seconds=300), repr=False)

@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from headwater.core.errors import BadInput, Conflict, NotFound, NotSignedIn
-from headwater.core.types import Access, Account, Actor, Token
+from headwater.core.types import ANYONE, Access, Account, Actor, Token
 from headwater.hub import Hub
 from headwater.hub.access import need_admin, need_scope, role_in
 from headwater.hub.names import check_owner
@@ -85,14 +85,36 @@ def set_password(hub: Hub, actor: Actor, name: str, password: str) -> None:
             hub.accounts.revoke(account, token.name, by=actor)
 
 
+def delete_account(hub: Hub, actor: Actor, name: str, *, is_org: bool) -> None:
+    """A user by an administrator of the hub, an organisation by one of its own. Raises Conflict while it owns repos,
+    and for the last administrator."""
+    account = _account(hub, name, is_org=is_org)
+    need_scope(actor, Access.WRITE)
+    if is_org and not role_in(hub, actor, account.name).covers(Access.ADMIN):
+        raise NotFound(f"No organisation {name!r} that you administer.")
+    if not is_org:
+        need_admin(actor)
+        if [a.id for a in hub.accounts.all() if a.is_admin] == [account.id]:
+            raise Conflict(f"{account.name} is the only administrator.", hint="Make another user one first.")
+        for membership in hub.accounts.memberships(account):
+            admins = [m.user.id for m in hub.accounts.members(membership.org) if m.role is Access.ADMIN]
+            if admins == [account.id]:
+                raise Conflict(f"{account.name} is the only administrator of {membership.org.name}.",
+                               hint="Make somebody else one first.")
+    hub.accounts.delete(account, by=actor)
+
+
 def hash_password(password: str) -> str:
     if not 8 <= len(password) <= 1024:
         raise BadInput("A password has 8 to 1024 characters.")
     return _hasher.hash(password)
 
 
-def sign_in(hub: Hub, name: str, password: str) -> str:
-    """The secret of a new session. Raises NotSignedIn, the same for a wrong name and a wrong password."""
+def sign_in(hub: Hub, name: str, password: str, *, address: str = "") -> str:
+    """The secret of a new session. Raises NotSignedIn, the same for a wrong name and a wrong password; Busy after
+    too many wrong ones for the name or from the address (empty: not known)."""
+    keys = [f"name {name[:200].lower()}", *([f"address {address}"] if address else [])]
+    hub.sign_ins.enter(*keys)
     account = hub.accounts.find(name)
     kept = hub.accounts.password_hash(account) if account and not account.is_org else None
     try:
@@ -100,7 +122,11 @@ def sign_in(hub: Hub, name: str, password: str) -> str:
     except (Argon2Error, InvalidHashError):
         kept = None
     if kept is None:
+        # A name nobody has is not written down: people type passwords there by mistake.
+        hub.accounts.note("session.refused", account.name if account else "unknown", by=ANYONE,
+                          detail={"address": address})
         raise NotSignedIn("That name and password do not belong together.")
+    hub.sign_ins.succeeded(*keys)
     actor = Actor(account, Access.ADMIN)
     return issue_token(hub, actor, SESSION_PREFIX + secrets.token_hex(6), scope=Access.ADMIN,
                        seconds=SESSION_S)[0]

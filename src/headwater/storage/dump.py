@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from headwater.core.errors import CorruptFile, HeadwaterError
 from headwater.core.types import Digest
+from headwater.storage import migrations
 from headwater.storage.database import Database, among
 from headwater.storage.migrations import migrate
 from headwater.storage.tables import metadata
@@ -61,6 +62,18 @@ class SqlArchive:
     def is_empty(self) -> bool:
         with self._db.read() as connection:
             return not inspect(connection).has_table("accounts")
+
+    def about(self) -> str:
+        with self._db.read() as connection:
+            schema = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            if connection.dialect.name == "postgresql":
+                size = connection.scalar(text("SELECT pg_database_size(current_database())"))
+                name = "PostgreSQL " + connection.scalar(text("SHOW server_version"))
+            else:
+                size = (connection.scalar(text("PRAGMA page_count")) or 0) * connection.scalar(text("PRAGMA page_size"))
+                name = "SQLite " + connection.scalar(select(func.sqlite_version()))
+            newest = "the newest" if schema == migrations.HEAD else f"the newest is {migrations.HEAD}"
+            return f"{name}, {size:,} bytes, schema {schema} ({newest})."
 
     def load(self, lines: Iterable[bytes], *, lost: Collection[Digest] = ()) -> None:
         values = map(_value, lines)
