@@ -48,6 +48,7 @@ _DISPUTED = frozenset({"from joblib.numpy_pickle import NumpyArrayWrapper"})
 _INNER = (".pkl", ".pickle", ".joblib", ".dill")
 _UNOPENED = {"a 7z archive": "suspicious", "a RAR archive": "suspicious", "a zstd stream": "notice",
              "an LZ4 stream": "notice"}
+_IMPORTS = frozenset({"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"})
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 HARMLESS: frozenset[str] = frozenset({
@@ -264,24 +265,28 @@ def _names(stream: IO[bytes]) -> tuple[list[str], list[str], bool]:
         return [], [], False
     names = [f"{g.module}.{g.name}" for g in result.globals]
     bad = [f"{g.module}.{g.name}" for g in result.globals if g.safety is scanner.SafetyLevel.Dangerous]
-    return names, sorted(bad), legacy or _understood(stream)
+    understood, imports = _read_through(stream, 5 if legacy else None)
+    # Short of memory, picklescan takes what it has for all there is. So we count imports too.
+    return names, sorted(bad), understood and not result.scan_err and bool(names or not imports)
 
 
-def _understood(stream: IO[bytes]) -> bool:
-    """Whether the stream is pickles from its first byte to its last."""
+def _read_through(stream: IO[bytes], pickles: int | None) -> tuple[bool, int]:
+    """Whether the stream is pickles from its first byte to its last, or at least so many; and their import opcodes."""
     import pickletools
 
     end = stream.seek(0, io.SEEK_END)
     stream.seek(0)
+    imports = count = 0
     try:
-        while stream.tell() < end:
-            for _ in pickletools.genops(stream):
-                pass
-    except MemoryError:  # the scanners take it for a parse error and pass; here the child ends, which is no pass
+        while stream.tell() < end and count != pickles:
+            for opcode, _, _ in pickletools.genops(stream):
+                imports += opcode.name in _IMPORTS
+            count += 1
+    except MemoryError:  # not a fault of the file's: the child ends here, and the parent says so
         raise
     except Exception:  # genops raises whatever a strange argument makes it raise; all of it means: not understood
-        return False
-    return True
+        return False, imports
+    return True, imports
 
 
 def _acts(stream: IO[bytes]) -> tuple[list[str], bool]:
