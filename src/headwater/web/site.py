@@ -21,6 +21,7 @@ from headwater import __version__
 from headwater.core.errors import Forbidden
 from headwater.core.types import ANYONE, Actor, Kind, Repo
 from headwater.hub import Hub
+from headwater.hub.facts import Facts
 from headwater.web import cards, figures
 from headwater.web.words import NAMES, Words, choose, languages, words
 
@@ -147,7 +148,7 @@ def environment(language: str) -> Environment:
         "line": cards.line, "marks": cards.marks, "topics": cards.topics, "licence": cards.licence,
         "moment": partial(figures.moment, language=language),
         "day": partial(figures.day, language=language), "lasted": partial(figures.lasted, language=language),
-        "q": quote, "qs": partial(quote, safe=""),
+        "says": _says, "q": quote, "qs": partial(quote, safe=""),
     }
     env.globals |= {
         "static": static_url, "version": __version__, "lang": words(language).tag, "repo_url": repo_url,
@@ -171,3 +172,9 @@ def _visitor(request: Request, actor: Actor) -> Visitor:
 
 def _here(request: Request) -> str:
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _says(facts: Facts) -> bool:
+    """Whether a revision tells anything of a model at all."""
+    told = facts.description
+    return bool(facts.headers or facts.problems or told.architecture or told.chat_template or told.tokenizer)

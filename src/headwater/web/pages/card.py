@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from headwater.core.types import Entry, Finding, Kind
 from headwater.hub import Hub, browse
+from headwater.hub.facts import facts
 from headwater.web import cards, markdown
-from headwater.web.inside import inside
 from headwater.web.pages._repo import Place, PlaceDep, readme_body, repo_page
 from headwater.web.site import HubDep, visitor
 
@@ -39,7 +39,7 @@ def card(request: Request, hub: HubDep, here: PlaceDep) -> Response:
     return repo_page(request, "card.html", hub, here, "card", readme=body, html=Markup(html), entries=entries,
                      weights=[e for e in entries if e.path.endswith(WEIGHTS)][:8],
                      declared=cards.declared(here.repo.card), security=security(hub, entries),
-                     inside=inside(hub, here.repo, here.commit) if here.repo.kind is Kind.MODEL else None,
+                     facts=facts(hub, here.repo, here.commit) if here.repo.kind is Kind.MODEL else None,
                      problem=here.repo.card.problem, bases=known_bases(hub, here))
 
 

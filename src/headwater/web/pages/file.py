@@ -10,8 +10,8 @@ from headwater.core.errors import BadInput
 from headwater.core.types import EntryKind
 from headwater.hub import browse
 from headwater.hub.commit import looks_binary
+from headwater.hub.facts import header_of
 from headwater.web import highlight
-from headwater.web.inside import header_of
 from headwater.web.pages._repo import PlaceDep, folders, repo_page
 from headwater.web.pages.card import security
 from headwater.web.site import HubDep, go, segment

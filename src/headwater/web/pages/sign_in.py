@@ -9,11 +9,9 @@ from fastapi.responses import Response
 
 from headwater.core.errors import NotSignedIn
 from headwater.hub.accounts import SESSION_S, is_open, sign_in, sign_out
-from headwater.web.attempts import Attempts
 from headwater.web.site import OWN_FORM, SESSION_COOKIE, HubDep, VisitorDep, go, local_path, page, secure
 
 router = APIRouter()
-_attempts = Attempts(limit=10, seconds=300)
 
 
 @router.get("/sign-in")
@@ -24,12 +22,9 @@ def form(request: Request, hub: HubDep, who: VisitorDep, next: str = "/", name: 
 @router.post("/sign-in", dependencies=OWN_FORM)
 def enter(request: Request, hub: HubDep, name: Annotated[str, Form()] = "", password: Annotated[str, Form()] = "",
           next: Annotated[str, Form()] = "/") -> Response:
-    address = request.client.host if request.client else ""
-    _attempts.check(name.lower(), address)
     try:
-        secret = sign_in(hub, name.strip(), password)
+        secret = sign_in(hub, name.strip(), password, address=request.client.host if request.client else "")
     except NotSignedIn:
-        _attempts.failed(name.lower(), address)
         return page(request, "sign_in.html", status=401, next=local_path(next), name=name, problem=True, open=False)
     answer = go(local_path(next))
     answer.set_cookie(SESSION_COOKIE, secret, max_age=SESSION_S, httponly=True, samesite="lax", secure=secure(request))
