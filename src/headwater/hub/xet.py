@@ -63,7 +63,7 @@ def ticket(hub: Hub, actor: Actor, repo: Repo) -> Ticket:
     """For an actor who may write to the repo (the caller has asked)."""
     payload = {"repo": repo.id, "account": actor.account.id, "token": actor.token_id, "repos": actor.repos}
     text = sign(hub, "xet", payload, TOKEN_S)
-    return Ticket(text, int(hub.now() + TOKEN_S), current(hub, _scope(actor)).name)
+    return Ticket(text, int(hub.now() + TOKEN_S), current(hub, scope_of(actor)).name)
 
 
 def open_ticket(hub: Hub, text: str, address: str) -> Grant:
@@ -83,7 +83,7 @@ def open_ticket(hub: Hub, text: str, address: str) -> Grant:
     actor = Actor(account, Access.WRITE, said["token"], repos=repos)
     if not access_to(hub, actor, repo).covers(Access.WRITE):
         raise Forbidden(f"{account.name} may no longer write to {repo.full_name}.")
-    return Grant(repo, actor, find(hub, _scope(actor), address))
+    return Grant(repo, actor, find(hub, scope_of(actor), address))
 
 
 def _token_lives(hub: Hub, account: Account, token_id: int) -> bool:
@@ -91,9 +91,10 @@ def _token_lives(hub: Hub, account: Account, token_id: int) -> bool:
                for token in hub.accounts.tokens(account))
 
 
-def _scope(actor: Actor) -> str:
+def scope_of(actor: Actor) -> str:
     """Whose uploads a client may refer to: the account's own; a token limited to some repos, only its own."""
-    account = f"{actor.account.id} {actor.account.created_at}"
+    # With the time, so that a later account of the same number (databases use them again) is another.
+    account = f"{actor.account.id} {int(actor.account.created_at)}"
     return f"{account} token {actor.token_id}" if actor.repos is not None else account
 
 

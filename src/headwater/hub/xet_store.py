@@ -256,12 +256,20 @@ def find(hub: Hub, scope: str, name: str) -> Generation:
 
 
 def tidy(hub: Hub) -> int:
-    """Drop the generations nobody can be using any more; how many."""
-    dropped = 0
+    """Drop the generations nobody can be using any more, and what was received in part; how many of both."""
+    dropped, old = 0, hub.now() - hub.settings.upload_seconds
     for folder in sorted((hub.tmp / "xet").glob("*/*")):
-        if _NAME.match(folder.name) and Generation(hub, folder).expired():
+        if not _NAME.match(folder.name):
+            continue
+        if Generation(hub, folder).expired():
             shutil.rmtree(folder, ignore_errors=True)
             dropped += 1
+            continue
+        for part in folder.glob("in-*"):
+            with contextlib.suppress(FileNotFoundError):
+                if part.stat().st_mtime < old:
+                    part.unlink()
+                    dropped += 1
     return dropped
 
 
