@@ -92,10 +92,6 @@ def until(question, seconds=10):
     raise AssertionError(f"not within {seconds} s")
 
 
-def snapshot_folder(served, model):
-    return served[1][model]
-
-
 # --- models
 
 
@@ -225,7 +221,8 @@ def test_what_would_change_the_answer_is_refused(client, fields, param):
 @pytest.mark.parametrize("fields", [
     {"messages": []}, {"messages": "hello"}, {"messages": [{"role": "king", "content": "x"}]}, {"temperature": 3},
     {"temperature": "1"}, {"top_p": 0}, {"seed": -1}, {"seed": 2**40}, {"max_tokens": 0}, {"stop": [1]},
-    {"stop": ["x"] * 17}, {"stream": "yes"}, {"model": 5}, {"model": None}, {"messages": [{"role": "user", "content": 5}]},
+    {"stop": ["x"] * 17}, {"stream": "yes"}, {"model": 5}, {"model": None},
+    {"messages": [{"role": "user", "content": 5}]},
 ])
 def test_a_wrong_type_or_value_is_refused_by_name(client, fields):
     with pytest.raises(openai.BadRequestError) as refused:
@@ -236,7 +233,7 @@ def test_a_wrong_type_or_value_is_refused_by_name(client, fields):
 
 def test_a_body_that_is_no_json_or_too_large_is_refused(served):
     url = f"{served[0].url}/v1/chat/completions"
-    for body in (b"{", b"[]", b"\xff", b"", b'{"model": "local/river", "messages": [{"role": "user", "content": NaN}]}'):
+    for body in (b"{", b"[]", b"\xff", b"", b'{"model": "local/river", "messages": NaN}'):
         refused = httpx.post(url, content=body)
         assert refused.status_code == 400 and refused.json()["error"]["message"], body
     big = httpx.post(url, content=b'{"model": "' + b"x" * 17_000_000 + b'"}', timeout=30)

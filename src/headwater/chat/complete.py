@@ -69,7 +69,9 @@ def _body(request: ChatRequest, seed: int) -> dict[str, Any]:
     given = {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens,
              "presence_penalty": request.presence_penalty, "frequency_penalty": request.frequency_penalty,
              "stop": list(request.stop) or None}
-    return {"messages": list(request.messages), "seed": seed, "stream": True,
+    # return_progress: llama.cpp notices a hang-up only when it writes, and otherwise writes nothing while it reads a
+    # long prompt (5.9 s until the slot was free, 0.3 s with it)
+    return {"messages": list(request.messages), "seed": seed, "stream": True, "return_progress": True,
             "stream_options": {"include_usage": True}, **{name: v for name, v in given.items() if v is not None}}
 
 

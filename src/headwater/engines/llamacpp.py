@@ -89,7 +89,6 @@ def _params(given: Any, context: int, key: str) -> Any:
     params.n_batch = params.n_ubatch = min(2048, BATCH_PER_THREAD * given.threads)
     params.n_threads_http = ENGINE.slots + 4
     params.cache_ram_mib = PROMPT_CACHE_MIB
-    params.sse_ping_interval = 10
     params.verbosity = 2  # warnings: the timing of every request would drown the lines that explain a failure
     return params
 
