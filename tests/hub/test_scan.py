@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from huggingface_hub import CommitOperationAdd, HfApi
 from pickle_samples import EVIL, PACKERS, SEVEN_ZIP, STATE, TEXT_EVIL, stack_calls, torch_legacy, torch_tar, torch_zip
+from server import fresh
 
 from headwater.core.ports import Cancelled
 from headwater.core.types import Actor, Finding, Repo
@@ -95,6 +98,25 @@ def test_remote_code_is_found_through_any_config_and_pipelines_too(hub, owner, r
         "plain/model_index.json": b'{"_class_name": "P", "unet": ["diffusers", "U"]}', "plain/x.py": b""})
     assert levels(scan_revision(hub, repo, "main")) == {"t.py": "notice", "custom_generate/generate.py": "notice",
                                                         "pipe/my_unet.py": "notice"}
+
+
+def test_a_client_is_told_what_the_scan_of_its_push_found(open_server):
+    api = HfApi(open_server.url, token="hf_anyone")
+    repo = api.create_repo(f"local/{fresh('scan')}").repo_id
+    operations = [CommitOperationAdd(path, data) for path, data in (
+        ("README.md", b"# hi"), ("model.safetensors", TENSORS), ("pytorch_model.bin", torch_zip(EVIL)),
+        ("config.json", b'{"auto_map": {"AutoModel": "m.M"}}'), ("m.py", b"pass"))]
+    api.create_commit(repo, operations, commit_message="files")
+    until = time.monotonic() + 60
+    while not (status := api.model_info(repo, securityStatus=True).security_repo_status)["scansDone"]:
+        assert time.monotonic() < until, "never scanned"
+        time.sleep(0.2)
+    assert [(issue["path"], issue["level"]) for issue in status["filesWithIssues"]] == [
+        ("m.py", "caution"), ("pytorch_model.bin", "unsafe")]
+    files = {file.path: file.security for file in api.list_repo_tree(repo, expand=True)}
+    assert {path: security.safe for path, security in files.items() if path.startswith(("R", "m", "p"))} == {
+        "README.md": True, "m.py": False, "model.safetensors": True, "pytorch_model.bin": False}
+    assert "os.system" in files["pytorch_model.bin"].pickle_import_scan["message"]
 
 
 def test_a_scan_that_runs_out_of_time_is_itself_a_finding(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from headwater.core.errors import CorruptFile, TooLarge
 from headwater.core.ports import Progress, Work
-from headwater.core.types import Commit, Digest, Entry, Finding, Repo
+from headwater.core.types import Commit, Digest, Entry, EntryKind, Finding, Repo
 from headwater.hub import Hub, browse
 from headwater.weights import jsontext, pickles, sniff
 from headwater.weights.read import HEADER_ENDINGS
@@ -110,6 +110,14 @@ def findings(hub: Hub, commit: Commit, files: list[Entry] | None = None) -> list
     for notice in remote_code(hub, files):
         answer.setdefault(notice.path, notice)
     return [answer[path] for path in sorted(answer)]
+
+
+def by_path(hub: Hub, entries: list[Entry]) -> dict[str, Finding]:
+    """A finding for each of these files that needs no (more) scan: as `findings`, and those nothing runs as safe."""
+    files = [entry for entry in entries if entry.kind is EntryKind.FILE]
+    answer = {file.path: Finding(file.path, "safe", _NOTHING) for file in files if _is_plain(file)}
+    answer |= _known(hub, files)
+    return answer | {notice.path: notice for notice in remote_code(hub, files)}
 
 
 def scanned(hub: Hub, files: list[Entry]) -> bool:

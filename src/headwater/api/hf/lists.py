@@ -15,6 +15,7 @@ from headwater.hub import Hub
 from headwater.hub.access import find_repo
 from headwater.hub.browse import files, resolve
 from headwater.hub.facts import gguf_info, safetensors_metadata
+from headwater.hub.scan import by_path
 
 router = APIRouter(tags=["hub: lists"])
 
@@ -110,10 +111,10 @@ def _item(hub: Hub, repo: Repo, commit: Commit | None, wanted: set[str], blobs: 
 
 def _security(hub: Hub, entries: list) -> dict[str, Any]:
     """Whether every file was looked at, and which are not safe."""
-    findings = hub.holdings.findings(e.digest for e in entries)
-    issues = [{"path": e.path, "level": security(f)["status"], "message": f.reason}
-              for e in entries if (f := findings.get(e.digest)) and f.level != "safe"]
-    return {"scansDone": all(e.digest in findings for e in entries), "filesWithIssues": issues}
+    found = by_path(hub, entries)
+    issues = [{"path": path, "level": security(f)["status"], "message": f.reason}
+              for path, f in sorted(found.items()) if f.level != "safe"]
+    return {"scansDone": all(e.path in found for e in entries), "filesWithIssues": issues}
 
 
 def _words(values: list[str] | None) -> list[str]:

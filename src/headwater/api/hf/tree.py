@@ -14,6 +14,7 @@ from headwater.core.errors import BadInput, EntryNotFound, NotBuilt
 from headwater.core.types import Access, Commit, Entry, Repo
 from headwater.hub import Hub, browse
 from headwater.hub.access import find_repo
+from headwater.hub.scan import by_path
 
 router = APIRouter(tags=["hub: files"])
 PAGE, EXPANDED_PAGE, COMMITS_PAGE = 1000, 50, 50
@@ -115,8 +116,8 @@ def _items(hub: Hub, repo: Repo, commit: Commit, entries: list[Entry], expand: b
     if not expand:
         return [tree_item(e) for e in entries]
     last = browse.last_commits(hub, repo, commit, entries)
-    findings = hub.holdings.findings(e.digest for e in entries if e.digest)
-    return [tree_item(e, last.get(e.path), findings.get(e.digest or ""), expand=True) for e in entries]
+    findings = by_path(hub, entries)
+    return [tree_item(e, last.get(e.path), findings.get(e.path), expand=True) for e in entries]
 
 
 def _write_cursor(offset: int) -> str:
