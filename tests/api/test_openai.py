@@ -399,3 +399,24 @@ def test_health_answers_while_streams_run(served, client):
         for future in futures:
             future.result(20)
     assert sorted(times)[5] < 0.5
+
+
+def test_a_prompt_longer_than_the_context_is_refused_and_says_both_lengths(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="local/smollm2", messages=[{"role": "user", "content": "river " * 3000}])
+    assert "2048" in str(refused.value) and "30" in str(refused.value)
+    huge = [{"role": "user", "content": "river and sea " * 300_000}]
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="local/smollm2", messages=huge)
+    answer = client.chat.completions.create(model="local/smollm2", messages=PARIS, temperature=0, max_tokens=20)
+    assert "Paris" in answer.choices[0].message.content
+
+
+def test_more_streams_than_slots_wait_their_turn_and_all_are_answered(client):
+    def ask(seed):
+        return client.chat.completions.create(model="local/smollm2", messages=PARIS, seed=seed, max_tokens=8)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+    assert all(answer.choices[0].message.content for answer in answers)
+    assert {answer.headwater["seed"] for answer in answers} == set(range(8))

@@ -106,7 +106,7 @@ async def _lines(worker: WorkerProcess, response: aiohttp.ClientResponse) -> Asy
             if data == b"[DONE]":
                 return
             yield json.loads(data)
-    except ValueError as error:  # a line of more than 128 KiB, or no JSON
+    except ValueError as error:  # a line of more than 64 KiB, or no JSON
         raise worker.failure(f"sent what is no event ({error})") from None
 
 

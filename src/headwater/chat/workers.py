@@ -32,6 +32,8 @@ HEALTHY_S = 60.0
 """A worker that lived this long is no crash loop, whatever ended it."""
 BACKOFF_MAX_S = 60.0
 FAILURES_MAX = 256
+BUFFER = 32 * 1024
+"""Of each stream's bytes at most twice this waits in the gateway for a slow reader; also the longest event."""
 
 
 class Seat:
@@ -102,6 +104,7 @@ class Workers:
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(force_close=True, limit=0), trust_env=False, auto_decompress=False,
+                read_bufsize=BUFFER,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._settings.worker_silence_s))
         return self._http
 

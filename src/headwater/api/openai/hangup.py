@@ -44,5 +44,6 @@ def _bounded(send: Send) -> Send:
     async def within(message: Message) -> None:
         async with asyncio.timeout(SLOW_READER_S):
             await send(message)
+        await asyncio.sleep(0)  # neither send need wait nor the worker's buffer be empty: let the others have a turn
 
     return within
