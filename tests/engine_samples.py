@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 from real_models import smollm2_gguf
 
+from headwater.chat.process import environment
 from headwater.core.types import Card, Entry, EntryKind, Kind, Repo, Snapshot
 from headwater.engines import ENGINES
 
@@ -85,7 +86,7 @@ def bare_worker(name: str, folder: Path):
     port = free_port()
     with (folder.parent / "worker.log").open("wb") as log:
         process = subprocess.Popen(argv_for(name, folder, port), stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                   env={"PATH": os.environ["PATH"], "HEADWATER_WORKER_KEY": KEY})
+                                   env=environment(KEY))
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60,
                           headers={"Authorization": f"Bearer {KEY}", "Connection": "close"})
     try:

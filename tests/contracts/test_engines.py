@@ -15,6 +15,7 @@ import psutil
 import pytest
 from engine_samples import KEY, SAMPLES, argv_for, bare_worker, free_port
 
+from headwater.chat.process import environment
 from headwater.core.ports import ChatEngine
 from headwater.engines import ENGINES
 
@@ -172,7 +173,7 @@ def test_a_worker_ends_when_the_process_that_started_it_is_killed(engine, tmp_pa
         [sys.executable, "-c", "import subprocess, sys, time\n"
          "p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"
          "print(p.pid, flush=True)\ntime.sleep(600)", *argv],
-        stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"], "HEADWATER_WORKER_KEY": KEY})
+        stdout=subprocess.PIPE, env=environment(KEY))
     child = psutil.Process(int(parent.stdout.readline()))
     time.sleep(1)
     assert child.is_running()
@@ -191,6 +192,7 @@ def test_a_broken_file_ends_the_worker_with_a_last_line_that_names_it(engine, tm
 
 def test_a_worker_without_a_key_does_not_start(engine, tmp_path):
     SAMPLES[engine.name].make(tmp_path / "model")
+    keyless = {name: value for name, value in environment(KEY).items() if value != KEY}
     done = subprocess.run(argv_for(engine.name, tmp_path / "model", free_port()), stdin=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, env={"PATH": os.environ["PATH"]}, timeout=20)
+                          stderr=subprocess.PIPE, env=keyless, timeout=20)
     assert done.returncode != 0 and b"HEADWATER_WORKER_KEY" in done.stderr

@@ -7,7 +7,6 @@ Figures behind the choices: docs/design/003-workers.md.
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -18,11 +17,9 @@ from typing import Any
 from headwater.core.errors import CorruptFile
 from headwater.core.types import Snapshot
 from headwater.engines import _worker
+from headwater.weights.shards import gguf_models
 
 PACKAGE = "xllamacpp"
-PREFERRED = ("q4_k_m", "q4_k_s", "q5_k_m", "q4_k", "q5_k", "q6_k", "q8_0", "q4_0", "q4_1", "q5", "bf16", "f16", "f32")
-NO_CHAT = re.compile(r"(^|[-_./])(mmproj|imatrix|lora|adapter)[-_.]", re.I)
-LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.I)
 PROMPT_CACHE_MIB = 256
 BATCH_PER_THREAD = 64
 
@@ -42,17 +39,11 @@ class LlamaCpp:
         return f"llama.cpp b{release.rsplit('.', 1)[-1]} ({PACKAGE} {release})"
 
     def accepts(self, files: Sequence[str]) -> str | None:
-        """Of several quantisations the one most people take: the order of PREFERRED, then by name."""
-        whole = [f for f in files if f.lower().endswith(".gguf") and not NO_CHAT.search(f) and not LATER_PART.search(f)]
-        return min(whole, key=lambda f: (f.count("/"), _rank(f), f), default=None)
+        """Of several quantisations the one most people take, which is also the one the pages describe."""
+        return next(iter(gguf_models(files)), None)
 
     def command(self, snapshot: Snapshot, path: str, *, port: int, threads: int, context: int) -> list[str]:
         return _worker.command(__name__, Path(snapshot.folder) / path, port=port, threads=threads, context=context)
-
-
-def _rank(path: str) -> int:
-    name = path.lower()
-    return next((n for n, form in enumerate(PREFERRED) if form in name), len(PREFERRED))
 
 
 ENGINE = LlamaCpp()
@@ -98,6 +89,8 @@ def main() -> None:
     _worker.die_with_parent()
     # OpenMP threads that spin while they wait starve everybody else on a shared machine; read when the library loads
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # else an abort starts a debugger, whose hundred lines bury the one that says why
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     try:
         context = min(given.context, _trained_context(given.path) or given.context)
         import xllamacpp
