@@ -6,7 +6,7 @@ Knows the names loaders go by (model.safetensors, its index, name-00001-of-00003
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ from headwater.weights.jsontext import shown
 
 INDEX = "model.safetensors.index.json"
 MAX_SHARDS = 1_000
+PREFERRED = ("q4_k_m", "q4_k_s", "q5_k_m", "q4_k", "q5_k", "q6_k", "q8_0", "q4_0", "q4_1", "q5", "bf16", "f16", "f32")
+"""Quantisations, the one to take first."""
+_NO_MODEL = re.compile(r"(^|[-_./])(mmproj|imatrix|lora|adapter)[-_.]", re.I)
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.I)
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<end>\.safetensors|\.gguf)\Z", re.I)
 
 
@@ -77,8 +81,8 @@ def merge(headers: Mapping[str, Header], index: Index | None = None) -> Header:
 def model_files(sizes: Mapping[str, int]) -> tuple[list[str], str | None]:
     """The files that make the model a repo is about, and the path of its index if it has one.
 
-    sizes: bytes by repo path. Safetensors at the root come first, then GGUF; of several quantisations or stray files
-    the largest safetensors and the first GGUF by name. ([], None) when there is neither. Without an index the files
+    sizes: bytes by repo path. Safetensors at the root come first, then GGUF; of stray safetensors files the largest,
+    of several quantisations the first of `gguf_models`. ([], None) when there is neither. Without an index the files
     of a model in parts are those numbered so; with one, [] stands for "as the index says".
     """
     roots = sorted(path for path in sizes if "/" not in path)
@@ -92,14 +96,21 @@ def model_files(sizes: Mapping[str, int]) -> tuple[list[str], str | None]:
     tensors = [path for path in roots if path.lower().endswith(".safetensors")]
     if tensors:
         return _parts(max(tensors, key=lambda path: sizes[path]), sizes), None
-    ggufs = sorted((path for path in sizes if path.lower().endswith(".gguf") and not _is_projector(path)),
-                   key=lambda path: (path.count("/"), path))
+    ggufs = gguf_models(sizes)
     return (_parts(ggufs[0], sizes), None) if ggufs else ([], None)
 
 
-def _is_projector(path: str) -> bool:
-    """The eye of a vision model, which is no model by itself."""
-    return "mmproj" in path.rpartition("/")[2].lower()
+def gguf_models(paths: Iterable[str]) -> list[str]:
+    """The GGUF files (of a model in parts, the first) that are models by themselves, the one to take first: nearest
+    to the root, then the quantisation most people take, then by name."""
+    whole = [path for path in paths if path.lower().endswith(".gguf") and not _NO_MODEL.search(path)
+             and not _LATER_PART.search(path)]
+    return sorted(whole, key=lambda path: (path.count("/"), _rank(path), path))
+
+
+def _rank(path: str) -> int:
+    name = path.lower()
+    return next((n for n, form in enumerate(PREFERRED) if form in name), len(PREFERRED))
 
 
 def _parts(path: str, sizes: Mapping[str, int]) -> list[str]:
