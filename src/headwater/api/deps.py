@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote
 
@@ -13,6 +12,7 @@ from headwater.core.errors import NotSignedIn
 from headwater.core.types import ANYONE, Actor
 from headwater.hub import Hub
 from headwater.hub.accounts import actor_of_secret, is_open, owner_actor
+from headwater.hub.names import is_loopback
 
 if TYPE_CHECKING:
     from headwater.app import App
@@ -91,15 +91,6 @@ def is_local(request: Request) -> bool:
         return False
     origin = request.headers.get("origin")
     return origin is None or origin.partition("://")[2] == request.headers.get("host")
-
-
-def is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _hostname(host: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
 
@@ -94,3 +95,13 @@ def branch_ref(name: str) -> str:
 
 def tag_ref(name: str) -> str:
     return f"refs/tags/{check_ref(name, 'tag')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
