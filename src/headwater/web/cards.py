@@ -11,7 +11,7 @@ from headwater.core.types import Card, Repo
 _RELATIONS = ("finetune", "adapter", "merge", "quantized", "pruned", "upcycled", "distilled")
 # Tags that tell how a repo is made rather than what it is for; they crowd out the others in a filter.
 _DULL = ("base_model:", "dataset:", "license:", "size_categories:", "region:")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?\Z")
+_LANGUAGE = re.compile(r"([a-z]{2}(-[A-Za-z]{2,4})?|multilingual|code|yue)\Z")
 
 
 def line(repo: Repo) -> str:
@@ -35,6 +35,12 @@ def opening(body: str) -> str:
         if len(text.strip()) > 20:
             return _cut(text)
     return ""
+
+
+def begins_with(body: str, line: str) -> bool:
+    """Whether the first words of a card's body, headings aside, are this line."""
+    blocks = [b.strip() for b in re.split(r"\n\s*\n", body[:2000]) if b.strip() and not b.lstrip().startswith("#")]
+    return bool(blocks and line) and " ".join(blocks[0].split())[:40] == line[:40]
 
 
 def marks(repo: Repo) -> list[tuple[str, str]]:

@@ -42,7 +42,8 @@ def render(text: str, base: str, revision: str, elsewhere: str = "image elsewher
     elsewhere: what to call an image that is not the repo's own, in the reader's language.
     Longer than MAX_CHARS is cut. Headings go down one level, for the page has its own h1.
     """
-    html = _parser().render(text[:MAX_CHARS])
+    # Markdown's own alignment of columns is a style, and styles are not let through.
+    html = re.sub(r'style="text-align:(left|right|center)"', r'align="\1"', _parser().render(text[:MAX_CHARS]))
     rewriter = _Home(base, revision, elsewhere)
     rewriter.feed(_clean(html))
     rewriter.close()

@@ -88,7 +88,7 @@ def page(request: Request, template: str, *, status: int = 200, headers: dict[st
     """The template as an answer. `data` is what the template names; a name it lacks is an error, not a blank."""
     who = visitor(request)
     html = environment(who.language).get_template(template).render(
-        visitor=who, actor=who.actor, theme=who.theme, path=request.url.path, here=_here(request),
+        visitor=who, actor=who.actor, theme=who.theme, page_path=request.url.path, here=_here(request),
         hub_url=base_url(request), kinds=Kind, **data,
     )
     return HTMLResponse(html, status, {

@@ -63,10 +63,15 @@ PlaceDep = Annotated[Place, Depends(place)]
 
 
 def repo_page(request: Request, template: str, hub: Hub, here: Place, tab: str, **data: Any) -> Response:
-    """A page of the repo with its head and tabs. line: what it is in one line ('' when nobody says)."""
+    """A page of the repo with its head and tabs.
+
+    readme: the body of the card when the page shows it, else it is read for the one line on what the repo is.
+    """
     actor = request.state.visitor.actor
     readme = data.pop("readme", None)
     line = cards.line(here.repo) or cards.opening(readme if readme is not None else readme_body(hub, here))
+    if readme is not None and cards.begins_with(readme, line):
+        line = ""  # the card says it right below
     liked = actor.account is not None and actor.name in hub.repos.likers(here.repo)
     return page(request, template, place=here, repo=here.repo, tab=tab, line=line, liked=liked,
                 talk=talk_model(request, here), **data)
