@@ -89,7 +89,7 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
                 list_models=_list_models(hub), list_files=lambda commit: [e.path for e in files(hub, commit)])
     _register_jobs(hub)
     pump = Pump(hub)
-    http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url="/docs", redoc_url=None,
+    http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None,
                    description="The Hugging Face Hub's API for its own clients, OpenAI's for theirs, and Headwater's.")
     app = App(settings, hub, chat, http, records, SqlArchive(records.database), pump)
     http.state.headwater = app

@@ -37,6 +37,13 @@ def opening(body: str) -> str:
     return ""
 
 
+def without_title(body: str, name: str) -> str:
+    """The body without a first heading that only says the repo's name again."""
+    first, _, rest = body.lstrip().partition("\n")
+    plain = re.sub(r"[\W_]", "", first).lower()
+    return rest if first.startswith("# ") and plain == re.sub(r"[\W_]", "", name).lower() else body
+
+
 def begins_with(body: str, line: str) -> bool:
     """Whether the first words of a card's body, headings aside, are this line."""
     blocks = [b.strip() for b in re.split(r"\n\s*\n", body[:2000]) if b.strip() and not b.lstrip().startswith("#")]

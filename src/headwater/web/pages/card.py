@@ -35,7 +35,8 @@ def card(request: Request, hub: HubDep, here: PlaceDep) -> Response:
     entries = browse.files(hub, here.commit)
     body = readme_body(hub, here)
     translate = visitor(request).words.gettext
-    html = markdown.render(body, here.url, here.commit.oid, translate("image elsewhere")) if body.strip() else ""
+    text = cards.without_title(body, here.repo.name)
+    html = markdown.render(text, here.url, here.commit.oid, translate("image elsewhere")) if text.strip() else ""
     return repo_page(request, "card.html", hub, here, "card", readme=body, html=Markup(html), entries=entries,
                      weights=[e for e in entries if e.path.endswith(WEIGHTS)][:8],
                      declared=cards.declared(here.repo.card), security=security(hub, entries),
