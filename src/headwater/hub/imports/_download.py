@@ -15,8 +15,10 @@ from headwater.hub.imports._http import Transient, Upstream, failed
 from headwater.hub.imports._shelf import Meter
 from headwater.hub.intake import disk_error
 
-TRIES = 5
+TRIES = 6
 """Attempts in a row that bring no byte."""
+FIRST_WAIT_S = 0.5
+"""Doubled at each of them: about half a minute in all."""
 CHUNK = 1 << 20
 
 
@@ -104,7 +106,7 @@ def _fill(upstream: Upstream, url: str, part: Partial, meter: Meter) -> None:
         tries = 0 if part.size > before else tries + 1
         if tries >= TRIES:
             raise failed(upstream, error)
-        pause(error.wait_s if error.wait_s is not None else min(0.25 * 2 ** tries, 10.0), meter)
+        pause(error.wait_s if error.wait_s is not None else FIRST_WAIT_S * 2 ** tries, meter)
 
 
 def _receive(upstream: Upstream, url: str, part: Partial) -> None:
@@ -118,7 +120,8 @@ def _receive(upstream: Upstream, url: str, part: Partial) -> None:
                 raise Transient(f"the source answers {response.status_code} to a range")
         elif response.status_code == 416:
             raise Transient("the source answers 416 to a request without a range")
-        for chunk in response.iter_bytes(CHUNK) if coded else response.iter_raw(CHUNK):
+        # As they come off the wire: what a larger chunk gathers is lost when the connection breaks.
+        for chunk in response.iter_bytes() if coded else response.iter_raw():
             part.write(chunk)
 
 

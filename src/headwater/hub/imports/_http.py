@@ -12,6 +12,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -49,7 +50,6 @@ class Upstream:
         self.shown = f"{parts.scheme}://{_netloc(endpoint)}{parts.path}"
         self._own = _origin(endpoint)
         self._base, self._token = self.shown, token
-        self._zones = {_zone(address) for address in self._lookup(parts.hostname, self._own[2])}
         self._clients: dict[tuple[str, str, int], httpx.Client] = {}
         self._ssl = httpx.create_ssl_context()
 
@@ -59,6 +59,11 @@ class Upstream:
     def __exit__(self, *_: object) -> None:
         for client in self._clients.values():
             client.close()
+
+    @cached_property
+    def _zones(self) -> set[str]:
+        """The networks the endpoint itself is in. Raises Transient while its name has no address."""
+        return {_zone(address) for address in self._lookup(*self._own[1:])}
 
     def url(self, path: str) -> str:
         return self._base + path
@@ -129,12 +134,17 @@ class Upstream:
                 return client.send(request, stream=True)
             except httpx.TransportError as failure:
                 error = failure
+            except httpx.InvalidURL:  # httpx reads where a redirect leads before we do
+                raise Unavailable(f"{_netloc(url)} redirects to what is no URL.") from None
         raise Transient(f"{_netloc(url)}: {type(error).__name__}") from None
 
     def _targets(self, url: str, origin: tuple[str, str, int]) -> list[Target]:
         """What to connect to: (URL, headers, extensions), one for each address that was checked."""
         scheme, host, port = origin
-        whole = httpx.URL(url).copy_with(userinfo=b"")
+        try:
+            whole = httpx.URL(url).copy_with(userinfo=b"")
+        except httpx.InvalidURL:
+            raise Unavailable(f"{self.shown} leads to what is no URL.") from None
         if _proxied(origin):
             # The proxy looks the name up; where it may connect is its own rule. An address we see, we check.
             if address := _literal(host):

@@ -39,6 +39,16 @@ def stream_offer(hub: Hub, path: str, size: int, chunks: Callable[[], Iterable[b
     return Offer(path, size, partial(_copy, hub, chunks, path, size))
 
 
+def staged_offer(path: str, staged: Staged) -> Offer:
+    """Bytes that already stand in the import's folder."""
+
+    def hand_over(folder: Path, meter: Meter) -> Staged:
+        meter.add(staged.size)
+        return staged
+
+    return Offer(path, staged.size, hand_over, digest=staged.digest)
+
+
 def _chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK):

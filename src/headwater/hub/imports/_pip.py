@@ -11,7 +11,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from headwater.core.errors import NotBuilt, NotFound, Unavailable
+from headwater.core.errors import HeadwaterError, NotBuilt, NotFound, Unavailable
 from headwater.hub.imports._shelf import Meter
 
 _PROGRESS = re.compile(rb"Progress (\d+) of (\d+)")
@@ -19,22 +19,26 @@ RAW_SINCE = (24, 1)
 """The pip that tells its progress in numbers."""
 
 
-def download_wheel(requirement: str, folder: Path, meter: Meter) -> Path:
-    """The wheel of name or name==version (already checked to be no more than that), in `folder`. pip compares it with
-    the hash its index states. Raises NotFound if there is no wheel for it, Unavailable if pip fails otherwise."""
-    there = set(folder.glob("*.whl"))
-    meter.start(f"downloading {requirement}")
-    said = _run(requirement, folder, meter)
-    name = re.split(r"[=]", requirement)[0]
-    wanted = re.sub(r"[-_.]+", "_", name).lower()
-    found = [w for w in folder.glob("*.whl") if re.sub(r"[-_.]+", "_", w.name.split("-")[0]).lower() == wanted]
-    fresh = [w for w in found if w not in there] or found
-    if not fresh:
-        raise Unavailable(f"pip fetched no wheel of {requirement}: {said[-300:]}")
-    return max(fresh, key=lambda w: w.stat().st_mtime_ns)
+def download_wheels(requirements: list[str], folder: Path, meter: Meter) -> list[Path]:
+    """Their wheels, in the order asked; each is name or name==version (already checked to be no more than that). pip
+    compares each with the hash its index states. Raises NotFound if one has no wheel, Unavailable if pip fails."""
+    first = requirements[0]
+    meter.start(f"downloading {first}" + (f" and {len(requirements) - 1} more" if len(requirements) > 1 else ""))
+    _run(requirements, folder, meter)
+    found = {_plain(wheel.name.split("-")[0]): wheel
+             for wheel in sorted(folder.glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime_ns)}
+    names = [_plain(requirement.split("==")[0]) for requirement in requirements]
+    if missing := [name for name in names if name not in found]:
+        raise Unavailable(f"pip fetched no wheel of {', '.join(missing)[:300]}.")
+    return [found[name] for name in names]
 
 
-def _command(requirement: str, folder: Path) -> list[str]:
+def _plain(name: str) -> str:
+    """A package's name as wheels write it."""
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def _command(requirements: list[str], folder: Path) -> list[str]:
     try:
         version = tuple(int(part) for part in metadata.version("pip").split(".")[:2])
     except metadata.PackageNotFoundError:
@@ -42,15 +46,14 @@ def _command(requirement: str, folder: Path) -> list[str]:
                        hint=f"Install it: {sys.executable} -m ensurepip") from None
     return [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input",
             "--disable-pip-version-check", "--progress-bar", "raw" if version >= RAW_SINCE else "off",
-            "--dest", str(folder), requirement]
+            "--dest", str(folder), *requirements]
 
 
-def _run(requirement: str, folder: Path, meter: Meter) -> str:
-    command = _command(requirement, folder)
+def _run(requirements: list[str], folder: Path, meter: Meter) -> None:
     # pip needs the user's index settings, and none of the hub's secrets.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             env={**environ, "TMPDIR": str(folder)}, start_new_session=True)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("HEADWATER_", "HF_"))}
+    child = subprocess.Popen(_command(requirements, folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, env={**environ, "TMPDIR": str(folder)}, start_new_session=True)
     try:
         said = _listen(child, meter)
         status = child.wait()
@@ -60,13 +63,16 @@ def _run(requirement: str, folder: Path, meter: Meter) -> str:
             child.wait()
         child.stdout.close()
     if status:
-        errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR")]
-        if "No matching distribution" in said:
-            raise NotFound(f"The package index has no wheel of {requirement} for this Python.",
-                           hint="Look at the name and version; packages without a wheel are not built here.")
-        raise Unavailable(f"pip could not fetch {requirement}: {'; '.join(errors)[-500:] or 'see its log'}.",
-                          hint=f"Try it by hand: pip download --no-deps {requirement}")
-    return said
+        raise _failure(requirements, said)
+
+
+def _failure(requirements: list[str], said: str) -> HeadwaterError:
+    if missing := re.search(r"No matching distribution found for (\S+)", said):
+        return NotFound(f"The package index has no wheel of {missing[1]} for this Python.",
+                        hint="Look at the name and version; packages without a wheel are not built here.")
+    errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR")]
+    return Unavailable(f"pip could not fetch {requirements[0]}: {'; '.join(errors)[-500:] or 'it does not say why'}.",
+                       hint=f"Try it by hand: pip download --no-deps {requirements[0]}")
 
 
 def _listen(child: subprocess.Popen[bytes], meter: Meter) -> str:
@@ -83,6 +89,9 @@ def _listen(child: subprocess.Popen[bytes], meter: Meter) -> str:
         said = (said + chunk)[-100_000:]
         if told := _PROGRESS.findall(chunk):
             done, total = int(told[-1][0]), int(told[-1][1])
+            if done < at:  # the next file begins
+                meter.start("downloading", total)
+                at = 0
             meter.total(total)
             meter.add(done - at)
             at = done

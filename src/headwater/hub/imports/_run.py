@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import BadInput, DiskFull, Forbidden, NotSignedIn, RepoExists, TooLarge
+from headwater.core.errors import BadInput, DiskFull, NotSignedIn, RepoExists, TooLarge
 from headwater.core.ports import Progress, Work
 from headwater.core.types import Access, Actor, Commit, Entry, Job, Kind, Repo, Staged
 from headwater.hub import Hub
@@ -15,7 +15,7 @@ from headwater.hub.access import find_repo, may_create_in, need_admin, need_scop
 from headwater.hub.browse import files, resolve
 from headwater.hub.commit import Add, Change, Delete, commit
 from headwater.hub.imports._folder import work_folder
-from headwater.hub.imports._shelf import Meter, Offer, Plan, source_of
+from headwater.hub.imports._shelf import Meter, Offer, Plan, path_of, source_of
 from headwater.hub.names import check_name, check_owner, check_path, split_full_name
 from headwater.hub.repos import create
 
@@ -48,7 +48,7 @@ def import_source(hub: Hub, actor: Actor, source: str, as_name: str | None = Non
     before gets what changed there since, and keeps what was changed here alone. private: of a repo that is new.
     """
     need_scope(actor, Access.WRITE)
-    meter = Meter(progress or _quiet)
+    meter = Meter(_quiet if progress is None else progress)
     with source_of(source).open(hub, actor, source.strip(), meter) as plan:
         owner, name = split_full_name(as_name) if as_name else (plan.owner or actor.name, plan.name)
         repo = _target(hub, actor, plan.kind, owner, name)
@@ -60,7 +60,8 @@ def import_source(hub: Hub, actor: Actor, source: str, as_name: str | None = Non
         with work_folder(hub, f"{plan.origin}\n{plan.kind}/{owner}/{name}".lower()) as folder:
             changes = [*(Delete(path) for path in gone), *_fetch(hub, repo, wanted, folder, meter)]
             meter.stage("committing")
-            repo, made = _publish(hub, actor, plan, repo, (owner, name), changes, private)
+            repo, made = _publish(hub, actor, plan, repo, (owner, name), changes,
+                                  private or plan.private)
         fetched = [offer for offer, change in zip(wanted, changes[len(gone):], strict=True) if change.staged]
     return Imported(repo, made, False, len(fetched), sum(offer.size for offer in fetched), plan.shown)
 
@@ -187,15 +188,11 @@ def enqueue_import(hub: Hub, actor: Actor, source: str, as_name: str | None = No
                    is_local: bool = False) -> Job:
     """The job that will import `source` in the actor's name. What can be refused at once is.
 
-    is_local: the actor sits at the hub's own machine, so files of that machine may be named.
+    is_local: the actor sits at the hub's own machine, so an administrator may name files of it.
     """
     account = need_scope(actor, Access.WRITE)
-    kind = source_of(source)
-    if kind.local:
-        need_admin(actor)
-        if not is_local:
-            raise Forbidden("Files of the hub's machine are added from that machine.",
-                            hint="Send yours: `headwater push PATH OWNER/NAME`.")
+    if source_of(source, local=is_local and actor.is_admin).local and not path_of(source.strip()).is_absolute():
+        raise BadInput(f"{source[:200]!r} is a relative path.", hint="Name it from the root: the hub stands elsewhere.")
     if as_name:
         owner, name = split_full_name(as_name)
         check_owner(owner), check_name(name)

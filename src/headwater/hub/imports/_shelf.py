@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ class Plan:
 
     origin and version stand in the commit as `Imported-From: origin@version`; a version that was imported is not
     imported again (None: it has none). owner None means the actor's own name. whole: the offers are all files of
-    that version, so one that is missing was deleted there. notes: facts for the commit message, a line each.
+    that version, so one that is missing was deleted there. private: not for everybody at its source, so a new repo
+    here is private as well. notes: facts for the commit message, a line each.
     shown: facts for whoever asked, in the result (sha256 and how it was proved).
     """
 
@@ -71,6 +73,7 @@ class Plan:
     title: str
     offers: tuple[Offer, ...]
     whole: bool = False
+    private: bool = False
     notes: tuple[str, ...] = ()
     shown: dict[str, Any] = field(default_factory=dict)
 
@@ -92,12 +95,19 @@ class Source(Protocol):
 SOURCES: Shelf[Source] = Shelf("headwater.hub.imports", "SOURCE")
 
 
-def source_of(text: str) -> Source:
-    """Raises BadInput with an example of each kind."""
+def source_of(text: str, *, local: bool = True) -> Source:
+    """Raises BadInput with an example of each kind. local: whether files of this machine may be named; if not, nothing
+    of it is looked at."""
     text = text.strip()
-    for name in sorted(SOURCES.names(), key=lambda name: SOURCES[name].local):  # a prefix goes before a path
-        if SOURCES[name].accepts(text):
-            return SOURCES[name]
-    examples = ", ".join(SOURCES[name].example for name in SOURCES.names())
-    raise BadInput(f"{text[:200]!r} is nothing Headwater can add: no such file or folder, and no known prefix.",
-                   hint=f"Examples: {examples}.")
+    kinds = [source for source in SOURCES if local or not source.local]
+    for source in sorted(kinds, key=lambda source: source.local):  # a prefix goes before a path
+        if source.accepts(text):
+            return source
+    examples = ", ".join(source.example for source in kinds)
+    raise BadInput(f"{text[:200]!r} is nothing Headwater can add: no known prefix"
+                   f"{', and no such file or folder' if local else ''}.",
+                   hint=f"Examples: {examples}." + ("" if local else " Files are sent with `headwater push`."))
+
+
+def path_of(text: str) -> Path:
+    return Path(os.path.expanduser(text))

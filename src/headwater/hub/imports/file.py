@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from headwater.core.types import Actor, Kind
 from headwater.hub import Hub
 from headwater.hub.imports._local import bytes_offer, card, file_offer, front_matter, header_of, model_name, said
-from headwater.hub.imports._shelf import Meter, Plan
+from headwater.hub.imports._shelf import Meter, Plan, path_of
 
 
 class OneFile:
@@ -18,11 +18,11 @@ class OneFile:
     local = True
 
     def accepts(self, text: str) -> bool:
-        return text.lower().endswith((".gguf", ".safetensors")) and Path(text).expanduser().is_file()
+        return text.lower().endswith((".gguf", ".safetensors")) and os.path.isfile(path_of(text))
 
     @contextmanager
     def open(self, hub: Hub, actor: Actor, text: str, meter: Meter) -> Iterator[Plan]:
-        file = Path(text).expanduser().resolve()
+        file = path_of(text).resolve()
         header = header_of(file, file.name)
         name = model_name(file.stem)
         front = front_matter(header, said(header, "general.license"))

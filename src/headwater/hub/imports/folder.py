@@ -20,7 +20,7 @@ from headwater.hub.imports._local import (
     model_name,
     said,
 )
-from headwater.hub.imports._shelf import Meter, Plan
+from headwater.hub.imports._shelf import Meter, Plan, path_of
 
 FILES_MAX = 100_000
 
@@ -31,11 +31,11 @@ class Folder:
     local = True
 
     def accepts(self, text: str) -> bool:
-        return Path(text).expanduser().is_dir()
+        return os.path.isdir(path_of(text))
 
     @contextmanager
     def open(self, hub: Hub, actor: Actor, text: str, meter: Meter) -> Iterator[Plan]:
-        root = Path(text).expanduser().resolve()
+        root = path_of(text).resolve()
         meter.start(f"reading {root.name}")
         found = dict(_walk(root))
         if not found:

@@ -18,6 +18,8 @@ from urllib.parse import quote
 from headwater.core.errors import BadInput, HeadwaterError, NotBuilt
 from headwater.core.types import Actor, Kind, Staged
 from headwater.hub import Hub
+from headwater.hub.access import need_admin
+from headwater.hub.imports import _download
 from headwater.hub.imports._download import TRIES, download, pause
 from headwater.hub.imports._http import Transient, Upstream, failed
 from headwater.hub.imports._shelf import Meter, Offer, Plan
@@ -47,7 +49,11 @@ class HuggingFace:
         kind = Kind.DATASET if match["kinds"] == "datasets" else Kind.MODEL
         with Upstream(hub.settings.import_endpoint, hub.settings.import_token) as upstream:
             meter.start(f"asking {upstream.shown}")
-            yield _plan(upstream, kind, match["id"], match["revision"] or "main", meter)
+            plan = _plan(upstream, kind, match["id"], match["revision"] or "main", meter)
+            if plan.private and hub.settings.import_token:
+                # The hub's own token opened it: what an administrator may pass on is not for every account to take.
+                need_admin(actor)
+            yield plan
 
 
 SOURCE = HuggingFace()
@@ -64,7 +70,7 @@ def _plan(upstream: Upstream, kind: Kind, asked: str, revision: str, meter: Mete
         kind=kind, owner=owner if slash else None, name=name, offers=offers, whole=True, version=oid,
         origin=upstream.url(f"/{'datasets/' if kind is Kind.DATASET else ''}{full_name}"),
         title=f"Import {full_name}@{oid[:12]}", notes=(f"{revision} of {full_name} at {upstream.shown}",),
-        shown={"source_revision": oid})
+        private=bool(info.get("private") or info.get("gated")), shown={"source_revision": oid})
 
 
 def _listing(upstream: Upstream, url: str, meter: Meter) -> Iterator[dict[str, Any]]:
@@ -118,5 +124,5 @@ def _json(upstream: Upstream, url: str, meter: Meter) -> tuple[Any, str | None]:
             return upstream.json(url)
         except Transient as failure:
             error = failed(upstream, failure)
-            pause(failure.wait_s if failure.wait_s is not None else 0.25 * 2 ** attempt, meter)
+            pause(failure.wait_s if failure.wait_s is not None else _download.FIRST_WAIT_S * 2 ** attempt, meter)
     raise error

