@@ -300,6 +300,25 @@ def test_a_worker_killed_mid_stream_ends_it_with_an_error_and_comes_back(served,
     assert again.usage.completion_tokens == 3
 
 
+def test_what_is_not_built_says_so_and_what_there_is(served, client):
+    for ask in (lambda: client.embeddings.create(model="local/river", input="x"),
+                lambda: client.responses.create(model="local/river", input="x"),
+                lambda: client.completions.create(model="local/river", prompt="x"),
+                lambda: client.files.list()):
+        with pytest.raises(openai.InternalServerError, match="There are GET /v1/models and POST") as refused:
+            ask()
+        assert refused.value.status_code == 501
+    assert httpx.get(f"{served[0].url}/v1/nonsense").status_code == 404
+
+
+def test_the_body_is_described_in_openapi(served):
+    described = httpx.get(f"{served[0].url}/openapi.json").json()["paths"]["/v1/chat/completions"]["post"]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    assert "$ref" not in json.dumps(schema)
+    assert schema["required"] == ["model", "messages"]
+    assert "assistant" in json.dumps(schema["properties"]["messages"])
+
+
 # --- hang-ups and load
 
 

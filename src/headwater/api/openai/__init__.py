@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from headwater.api.openai import chat, models
+from headwater.api.openai import chat, models, unsupported
 
 
 def routers() -> list[APIRouter]:
-    return [models.router, chat.router]
+    """In the order they are asked: what is not built comes last."""
+    return [models.router, chat.router, unsupported.build()]

@@ -16,7 +16,7 @@ from starlette.types import Send
 
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
-from headwater.api.openai.request import ChatBody, chat_body, chat_request
+from headwater.api.openai.request import ChatBody, body_schema, chat_body, chat_request
 from headwater.chat.complete import complete
 from headwater.chat.types import ChatEvent, Finished, Origin, Piece, Started, Usage
 from headwater.core.errors import HeadwaterError, NotSignedIn
@@ -24,7 +24,7 @@ from headwater.core.errors import HeadwaterError, NotSignedIn
 log = logging.getLogger("headwater.http")
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": ChatBody.model_json_schema()}}}}
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": body_schema()}}}}
 
 
 @router.post("/chat/completions", openapi_extra=_BODY)

@@ -60,6 +60,20 @@ class ChatBody(BaseModel):
     n: Annotated[int, Field(ge=1)] | None = None
 
 
+def body_schema() -> dict[str, Any]:
+    """The JSON schema of ChatBody as one piece: it stands in the OpenAPI document, where $defs would not be found."""
+    schema = ChatBody.model_json_schema()
+    parts = schema.pop("$defs")
+
+    def whole(node: Any) -> Any:
+        if isinstance(node, dict):
+            name = node.get("$ref", "").removeprefix("#/$defs/")
+            return whole(parts[name]) if name else {key: whole(value) for key, value in node.items()}
+        return [whole(value) for value in node] if isinstance(node, list) else node
+
+    return whole(schema)
+
+
 class Malformed(BadInput):
     """`param` names the field, as OpenAI's errors do."""
 
