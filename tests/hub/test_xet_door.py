@@ -15,9 +15,10 @@ from xet_made import File, Xorb, packed_chunk, shard, xorb
 
 from headwater.core.errors import BadInput, CorruptFile, DiskFull, Forbidden, NotSignedIn, RepoNotFound, TooLarge
 from headwater.core.types import Access, Actor, Kind, Repo
-from headwater.hub import Hub, xet_store
+from headwater.hub import Hub, xet_build, xet_store
 from headwater.hub import repos as repo_verbs
 from headwater.hub.accounts import create_org, create_user, issue_token, set_role
+from headwater.hub.intake import Intake
 from headwater.hub.signing import sign
 from headwater.hub.sweep import sweep
 from headwater.hub.xet import TOKEN_S, Grant, ShardIntake, XorbIntake, open_ticket, scope_of, ticket
@@ -409,6 +410,13 @@ def test_what_stands_in_blobs_is_remembered_for_three_weeks(hub: Hub, owner: Act
     assert xet_store.tidy(hub) == 1
 
 
+def test_a_crash_half_way_into_a_file_is_seen_at_the_next_token(hub: Hub, owner: Actor, repo: Repo):
+    grant = granted(hub, owner, repo)
+    send(grant, ONE)
+    grant.generation.raw(ONE.hash).unlink()
+    assert ticket(hub, owner, repo).address != grant.generation.name
+
+
 def test_an_account_that_leans_on_very_many_blobs_gets_a_new_address(
         hub: Hub, owner: Actor, repo: Repo, monkeypatch: pytest.MonkeyPatch):
     first = push(hub, owner, repo, [WHOLE, BOTH], [ONE, TWO]).generation.name
@@ -453,19 +461,83 @@ def test_a_full_disk_while_a_xorb_comes_in_is_told_and_leaves_nothing(hub: Hub, 
     assert raws(hub) == 0
 
 
-def test_a_full_disk_while_a_file_is_built_keeps_the_xorbs_for_another_try(
-        hub: Hub, grant: Grant, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_while_a_file_is_built_is_told_and_the_next_push_sends_the_bytes_again(
+        hub: Hub, owner: Actor, repo: Repo, monkeypatch: pytest.MonkeyPatch):
+    grant = granted(hub, owner, repo)
     send(grant, ONE)
 
-    def adopt(staged: Path, digest: str) -> None:
+    def adopt(self: object, staged: Path, digest: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(hub.blobs), "adopt", lambda self, staged, digest: adopt(staged, digest))
+        patched.setattr(type(hub.blobs), "adopt", adopt)
         with pytest.raises(DiskFull):
             register(hub, grant, shard([WHOLE], [ONE]))
-    register(hub, grant, shard([WHOLE], [ONE]))
+    assert granted(hub, owner, repo).generation.name != grant.generation.name
+    push(hub, owner, repo, [WHOLE], [ONE])
     assert kept(hub, WHOLE)
+
+
+def test_a_file_for_which_there_is_no_room_is_refused_and_its_xorbs_wait(
+        hub: Hub, owner: Actor, repo: Repo, monkeypatch: pytest.MonkeyPatch):
+    grant = granted(hub, owner, repo)
+    send(grant, ONE)
+    twice = File(((ONE, 0, 3), (ONE, 0, 3)))
+    with monkeypatch.context() as patched:
+        usage = shutil.disk_usage(hub.tmp)
+        patched.setattr(xet_build.shutil, "disk_usage", lambda path: usage._replace(free=50_000))
+        with pytest.raises(DiskFull, match="58,200"):
+            register(hub, grant, shard([twice], [ONE]))
+    register(hub, grant, shard([twice], [ONE]))
+    assert kept(hub, twice)
+
+
+def test_a_large_push_takes_its_size_on_disk_once(hub: Hub, grant: Grant, monkeypatch: pytest.MonkeyPatch):
+    many = [xorb(*[20_000 + i] * 10, seed=i) for i in range(5)]
+    for each in many:
+        send(grant, each)
+    there = []
+
+    class Counting(Intake):
+        def write(self, chunk: bytes) -> None:
+            there.append(raws(hub))
+            super().write(chunk)
+
+    monkeypatch.setattr(xet_build, "Intake", Counting)
+    whole = File(tuple((each, 0, 10) for each in many))
+    register(hub, grant, shard([whole], many))
+    assert there == [5, 4, 3, 2, 1]
+    assert kept(hub, whole)
+
+
+def test_bytes_two_files_share_are_there_for_both(hub: Hub, grant: Grant):
+    many = [xorb(*[20_000 + i] * 10, seed=i) for i in range(5)]
+    for each in many:
+        send(grant, each)
+    first = File(tuple((each, 0, 10) for each in many))
+    second = File(((many[4], 0, 10), (many[0], 0, 10)))
+    register(hub, grant, shard([first, second], many))
+    assert kept(hub, first)
+    assert kept(hub, second)
+    assert raws(hub) == 0
+
+
+def test_two_shards_that_use_one_xorb_at_once_both_get_it(hub: Hub, grant: Grant):
+    big = xorb(*[60_000] * 200, seed=3)
+    send(grant, big)
+    files = [File(((big, 0, 200),)), *(File(((big, i, 200),)) for i in range(1, 8))]
+    with ThreadPoolExecutor(8) as pool:
+        doing = [pool.submit(register, hub, grant, shard([file], [big])) for file in files]
+        for each in doing:
+            each.result()
+    assert all(kept(hub, file) for file in files)
+    assert raws(hub) == 0
+
+
+def test_a_file_of_very_many_tiny_chunks_is_refused(hub: Hub, grant: Grant):
+    crumbs = Xorb(tuple(bytes([i % 256]) * 10 for i in range(300)))
+    send(grant, crumbs)
+    assert "more chunks than its size allows" in refused(hub, grant, shard([File(((crumbs, 0, 300),))], [crumbs]))
 
 
 def test_a_chunk_that_packs_badly_is_still_accepted(hub: Hub, owner: Actor, repo: Repo):

@@ -27,7 +27,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from threading import Condition, get_ident
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -138,13 +139,15 @@ class Generation:
         chunks = Chunks(rows["hash"].tobytes(), rows["size"].astype(np.uint32))
         return Known(xorb, chunks, chunks.offsets, raw if raw.exists() else None, self._places(xorb))
 
-    def read(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
-        """The bytes of these pieces. Raises FileNotFoundError if one went away meanwhile."""
-        for source, start, stop in pieces:
-            if isinstance(source, Path):
-                yield from _read_file(source, start, stop)
-            else:
-                yield from self.hub.blobs.read(source, start, stop)
+    def raw(self, xorb: bytes) -> Path:
+        """Where the bytes of a xorb are, or would be."""
+        return self._path(xorb, "raw")
+
+    def read(self, piece: Piece) -> Iterator[bytes]:
+        """The bytes of a piece. Raises FileNotFoundError if it went away meanwhile."""
+        if isinstance(piece.source, Path):
+            return _read_file(*piece)
+        return self.hub.blobs.read(*piece)
 
     def place(self, placed: dict[bytes, list[tuple[int, int, Digest, int]]]) -> None:
         """Note that these chunks of these xorbs, as (first, stop, digest, offset), stand in blobs now; drop the
@@ -177,14 +180,24 @@ class Generation:
         old = self.hub.now() - self.hub.settings.upload_seconds
         xorbs, leans = 0, set()
         for file in self.folder.iterdir():
-            if file.suffix == ".raw" and file.stat().st_mtime < old:
+            if file.suffix == ".raw" and _changed_at(file) < old:
                 return False
-            if file.suffix == ".places":
-                leans.update(np.unique(np.fromfile(file, _PLACE)["digest"]).tolist())
-            xorbs += file.suffix == ".chunks"
+            if file.suffix == ".chunks":
+                xorbs += 1
+                places = self._standing(bytes.fromhex(file.stem), file.stat().st_size // _CHUNK.itemsize)
+                if places is None:
+                    return False
+                leans.update(places["digest"].tolist())
         if len(leans) > LEAN_MAX or xorbs > LEAN_MAX:
             return False
         return all(self.hub.blobs.size(digest.hex()) is not None for digest in leans)
+
+    def _standing(self, xorb: bytes, count: int) -> np.ndarray | None:
+        """Where a xorb stands; None if some of it stands nowhere, as after a crash half way through a move."""
+        raw = self.raw(xorb)
+        there = raw.exists() or Move.is_under_way(raw)  # asked before places is read: a move ends by writing that
+        places = self._places(xorb)
+        return places if there or int(places["count"].sum()) == count else None
 
     def expired(self) -> bool:
         """Whether nobody can be using it any more."""
@@ -224,6 +237,47 @@ class Generation:
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         return _locked(self.folder)
+
+
+class Move:
+    """Files being given up while what is in them is written elsewhere. Others who look for them wait meanwhile."""
+
+    # Of the whole process: which file is given up by which thread.
+    _under_way: ClassVar[dict[Path, int]] = {}
+    _changed = Condition()
+
+    def __init__(self, files: Iterable[Path]):
+        self._files = set(files)
+        self.begun = False
+
+    def __enter__(self) -> Move:
+        with Move._changed:
+            self._files -= Move._under_way.keys()
+            Move._under_way.update(dict.fromkeys(self._files, get_ident()))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with Move._changed:
+            for file in self._files:
+                del Move._under_way[file]
+            Move._changed.notify_all()
+
+    def done_with(self, source: Path | Digest) -> None:
+        """All of `source` has been written elsewhere."""
+        if source in self._files:
+            self.begun = True
+            source.unlink(missing_ok=True)
+
+    @staticmethod
+    def is_under_way(file: Path) -> bool:
+        return file in Move._under_way
+
+    @staticmethod
+    def wait_for(file: Path) -> None:
+        """Until no other thread gives up this file."""
+        mine = (None, get_ident())
+        with Move._changed:
+            Move._changed.wait_for(lambda: Move._under_way.get(file) in mine)
 
 
 def current(hub: Hub, scope: str) -> Generation:
@@ -282,6 +336,13 @@ def _locked(folder: Path) -> Iterator[None]:
     with open(folder / "lock", "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _changed_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # it has just moved into a blob
+        return float("inf")
 
 
 def _read_file(path: Path, start: int, stop: int) -> Iterator[bytes]:
