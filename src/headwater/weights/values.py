@@ -1,0 +1,107 @@
+"""Read the numbers of a tensor, a block of rows at a time, as float32. Memory is one block, whatever the model's size.
+
+Knows every dtype of safetensors and every GGML quantisation the `gguf` package can undo; knows nothing of what a
+tensor means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from headwater.core.errors import CorruptFile
+from headwater.weights.header import Tensor
+from headwater.weights.safetensors import BITS
+from headwater.weights.source import Source
+
+BLOCK_BYTES = 8 << 20
+"""Aim for the stored bytes of one block; its float32 form may be up to 16 times as much for 2-bit forms."""
+
+_PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4",
+          "U32": "<u4", "I64": "<i8", "U64": "<u8", "BOOL": "u1"}
+_FLOAT8 = {"F8_E4M3": (4, 3, 7), "F8_E5M2": (5, 2, 15)}
+
+
+def row_width(tensor: Tensor) -> int:
+    """Elements of one row: all dimensions but the first. A vector is one row of all its elements."""
+    if len(tensor.shape) < 2:
+        return tensor.elements
+    return tensor.elements // tensor.shape[0] if tensor.shape[0] else 0
+
+
+def row_count(tensor: Tensor) -> int:
+    return 1 if len(tensor.shape) < 2 else tensor.shape[0]
+
+
+def rows(source: Source, tensor: Tensor, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """float32 (stop - start, row_width). Raises CorruptFile for a dtype whose numbers cannot be read."""
+    stop = row_count(tensor) if stop is None else min(stop, row_count(tensor))
+    width, row_bytes = row_width(tensor), _row_bytes(tensor)
+    if stop <= start or not width:
+        return np.zeros((max(stop - start, 0), width), np.float32)
+    data = source.read(tensor.start + start * row_bytes, tensor.start + stop * row_bytes)
+    return decode(tensor.dtype, data, stop - start, width)
+
+
+def blocks(source: Source, tensor: Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, rows) over the whole tensor, each block at most about `block_bytes` of the file."""
+    step = max(1, block_bytes // max(_row_bytes(tensor), 1))
+    for start in range(0, row_count(tensor), step):
+        yield start, rows(source, tensor, start, start + step)
+
+
+def decode(dtype: str, data: bytes, count: int, width: int) -> np.ndarray:
+    """The stored bytes of `count` rows as float32 (count, width)."""
+    if dtype in _PLAIN:
+        return np.frombuffer(data, _PLAIN[dtype]).astype(np.float32).reshape(count, width)
+    if dtype == "BF16":
+        wide = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(count, width)
+    if dtype in _FLOAT8:
+        return _float8_table(*_FLOAT8[dtype])[np.frombuffer(data, np.uint8)].reshape(count, width)
+    return _ggml(dtype, data, count, width)
+
+
+def readable(dtype: str) -> bool:
+    """Whether decode() knows this dtype."""
+    if dtype in _PLAIN or dtype == "BF16" or dtype in _FLOAT8:
+        return True
+    from gguf import GGMLQuantizationType
+    from gguf.quants import _type_traits
+
+    return dtype in GGMLQuantizationType.__members__ and GGMLQuantizationType[dtype] in _type_traits
+
+
+def _row_bytes(tensor: Tensor) -> int:
+    if tensor.dtype in BITS:
+        return row_width(tensor) * BITS[tensor.dtype] // 8
+    # A quantised row is a whole number of blocks, so rows divide the tensor's bytes evenly.
+    return tensor.nbytes // row_count(tensor) if row_count(tensor) else 0
+
+
+def _ggml(dtype: str, data: bytes, count: int, width: int) -> np.ndarray:
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    try:
+        kind = GGMLQuantizationType[dtype]
+        plain = dequantize(np.frombuffer(data, np.uint8).reshape(count, -1), kind)
+    except (KeyError, NotImplementedError):
+        raise CorruptFile(f"the numbers of dtype {dtype} cannot be read here.",
+                          hint="Convert the model to another quantisation.") from None
+    return np.asarray(plain, np.float32).reshape(count, width)
+
+
+def _float8_table(exponent_bits: int, mantissa_bits: int, bias: int) -> np.ndarray:
+    """All 256 values of an 8-bit float (OCP 8-bit floating point specification, 2023)."""
+    codes = np.arange(256)
+    exponent = codes >> mantissa_bits & (1 << exponent_bits) - 1
+    mantissa = (codes & (1 << mantissa_bits) - 1) / (1 << mantissa_bits)
+    value = np.where(exponent == 0, mantissa * 2.0 ** (1 - bias), (1 + mantissa) * 2.0 ** (exponent - float(bias)))
+    top = (1 << exponent_bits) - 1
+    if exponent_bits == 5:  # E5M2 keeps infinities and NaNs as IEEE does
+        value = np.where(exponent == top, np.where(mantissa == 0, np.inf, np.nan), value)
+    else:  # E4M3 has only one NaN
+        value = np.where((codes & 0x7F) == 0x7F, np.nan, value)
+    return np.where(codes & 0x80, -value, value).astype(np.float32)

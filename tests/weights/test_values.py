@@ -1,0 +1,64 @@
+"""The numbers of tensors, against the packages that wrote them."""
+
+import gguf
+import numpy as np
+import pytest
+import safetensors.numpy
+from gguf.quants import dequantize, quantize
+
+from headwater.core.errors import CorruptFile
+from headwater.weights import values
+from headwater.weights.header import Tensor
+from headwater.weights.read import read_header
+from headwater.weights.source import BytesSource, FileSource
+
+QUANTISED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8", "uint8", "int16", "int32", "int64"])
+def test_plain_numbers_are_those_the_safetensors_package_wrote(tmp_path, dtype):
+    array = (np.random.default_rng(1).normal(size=(7, 3, 5)) * 50).astype(dtype)
+    safetensors.numpy.save_file({"a": array}, tmp_path / "m.safetensors")
+    with FileSource(tmp_path / "m.safetensors") as source:
+        tensor = read_header(source).tensors[0]
+        assert np.array_equal(values.rows(source, tensor), array.reshape(7, 15).astype(np.float32))
+        assert np.array_equal(values.rows(source, tensor, 2, 4), array[2:4].reshape(2, 15).astype(np.float32))
+
+
+def test_bfloat16_is_the_upper_half_of_float32():
+    exact = np.array([[1.0, -2.5, 0.15625, 3e38]], np.float32)
+    exact = (exact.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    data = (exact.view(np.uint32) >> 16).astype("<u2").tobytes()
+    assert np.array_equal(values.decode("BF16", data, 1, 4), exact)
+
+
+@pytest.mark.parametrize(("dtype", "code", "value"), [
+    ("F8_E4M3", 0x7E, 448.0), ("F8_E4M3", 0x01, 2.0**-9), ("F8_E4M3", 0xB8, -1.0),
+    ("F8_E5M2", 0x7B, 57344.0), ("F8_E5M2", 0x01, 2.0**-16), ("F8_E5M2", 0xBC, -1.0), ("F8_E5M2", 0x7C, np.inf)])
+def test_8_bit_floats_have_the_values_of_the_ocp_specification(dtype, code, value):
+    assert values.decode(dtype, bytes([code]), 1, 1)[0, 0] == value
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_quantised_rows_are_those_the_gguf_package_undoes(tmp_path, name):
+    kind = gguf.GGMLQuantizationType[name]
+    packed = quantize(np.random.default_rng(2).normal(size=(64, 96)).astype(np.float32), kind)
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_tensor("a", packed, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with FileSource(tmp_path / "m.gguf") as source:
+        tensor = read_header(source).tensors[0]
+        whole = dequantize(packed, kind)
+        assert np.array_equal(values.rows(source, tensor), whole)
+        pieces = np.concatenate([block for _, block in values.blocks(source, tensor, block_bytes=500)])
+        assert np.array_equal(pieces, whole)
+
+
+def test_an_unknown_dtype_is_refused_by_name():
+    tensor = Tensor("a", "IQ9_X", (2, 32), 0, 64)
+    assert not values.readable("IQ9_X")
+    with pytest.raises(CorruptFile, match="IQ9_X"):
+        values.rows(BytesSource(bytes(64)), tensor)
