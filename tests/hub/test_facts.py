@@ -79,6 +79,15 @@ def test_a_shard_that_is_missing_is_a_problem(hub, owner, repo):
         safetensors_metadata(hub, repo, head, "model.safetensors.index.json")
 
 
+def test_bytes_that_are_lost_are_a_problem(hub, owner, repo):
+    put(hub, owner, repo, SHARDED)
+    head = resolve(hub, repo, "main")
+    for entry in browse.files(hub, head):
+        hub.blobs.delete(entry.digest)
+    found = facts(hub, repo, head)
+    assert found.model is None and "damaged or lost" in dict(found.problems)["config.json"]
+
+
 def test_an_index_that_lies_about_a_tensor_is_a_problem(hub, owner, repo):
     lie = json.dumps({"weight_map": {"model.norm.weight": FIRST, "lm_head.weight": SECOND}}).encode()
     put(hub, owner, repo, SHARDED | {"model.safetensors.index.json": lie})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from headwater.core.errors import BadInput, CorruptFile, HeadwaterError
+from headwater.core.errors import CorruptFile, HeadwaterError
 from headwater.core.types import Commit, Entry, Repo
 from headwater.hub import Hub, browse
 from headwater.hub.card import parse_card
@@ -171,7 +171,7 @@ class _Look:
                 if path not in self.entries:
                     raise CorruptFile(f"{index_path} names this file, and it is not here.")
                 headers[path] = header_of(self.hub, self.entries[path])
-            except BadInput as error:
+            except HeadwaterError as error:
                 self.problems[path] = error.message
         return headers, index if len(headers) == len(paths) else None
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from headwater.core.errors import CorruptFile, TooLarge
+from headwater.core.errors import CorruptFile, TooLarge, Unavailable
 from headwater.core.ports import Progress, Work
 from headwater.core.types import Commit, Digest, Entry, EntryKind, Finding, Repo
 from headwater.hub import Hub, browse
@@ -92,7 +92,7 @@ def scan_revision(hub: Hub, repo: Repo, revision: str, progress: Progress | None
             progress(done, len(todo), stage=f"looking at {file.path}", unit="files")
         try:
             hub.holdings.found(digest, _scan_entry(hub, file))
-        except FileNotFoundError:  # swept since: the repo moved on, and nobody can load what is gone
+        except (FileNotFoundError, Unavailable):  # swept or lost: nobody can load what is gone
             continue
     if progress is not None:
         progress(len(todo), len(todo), unit="files")
@@ -174,7 +174,7 @@ def _asks_for_code(hub: Hub, file: Entry) -> bool:
         return False
     try:
         config: Any = jsontext.parse(browse.read_small(hub, file, MAX_CONFIG), name)
-    except (CorruptFile, TooLarge):
+    except (CorruptFile, TooLarge, Unavailable):
         return False
     if not isinstance(config, dict):
         return False

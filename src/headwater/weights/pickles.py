@@ -17,6 +17,7 @@ import bz2
 import io
 import json
 import lzma
+import os
 import sys
 import tarfile
 import zipfile
@@ -49,6 +50,8 @@ _INNER = (".pkl", ".pickle", ".joblib", ".dill")
 _UNOPENED = {"a 7z archive": "suspicious", "a RAR archive": "suspicious", "a zstd stream": "notice",
              "an LZ4 stream": "notice"}
 _IMPORTS = frozenset({"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"})
+_CALLS = frozenset({"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "BUILD"})
+_CUT = "a pickle that cannot be read to its end."
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
 HARMLESS: frozenset[str] = frozenset({
@@ -118,18 +121,7 @@ def _look_inside(file: str, kind: str | None, name: str) -> Verdict:
             return _look_compressed(stream, kind)
         if kind == "a NumPy array file":
             return _numpy(stream)
-        return _judge(stream, "") if kind == "a pickle" or _starts_like_text_pickle(stream) else _not_a_pickle(kind)
-
-
-def _not_a_pickle(kind: str | None) -> Verdict:
-    return Verdict("safe", f"{kind}, no pickle." if kind else "no pickle.")
-
-
-def _starts_like_text_pickle(stream: IO[bytes]) -> bool:
-    """Pickles of protocol 0 and 1 have no mark; they start with an opcode that pushes something."""
-    first = stream.read(1)
-    stream.seek(0)
-    return first in {bytes([byte]) for byte in b"c(]}){lNIJKMLFGSTUVXiP\x80\x8a\x8c\x8f\x95"}
+        return _judge(stream, "")  # pickles of protocol 0 and 1 have no mark, so this may be one whatever it looks like
 
 
 # --- archives
@@ -193,14 +185,14 @@ def _look_compressed(stream: IO[bytes], kind: str) -> Verdict:
         inner = sniff.kind_of(data)
         if inner == "a tar archive":
             return Verdict("notice", f"{kind} with a tar archive, not opened here.")
-        if inner != "a pickle" and not _starts_like_text_pickle(io.BytesIO(data)):
+        if inner == "a JSON file":
             return Verdict("safe", f"{kind} without a pickle.")
         stream.seek(0)
         data = _unpacked(stream, kind, MAX_PICKLE + 1)
     except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
         return Verdict("safe" if kind == "a zlib stream" else "suspicious",
                        f"{kind} that cannot be unpacked ({_first_line(error)}).")
-    verdict = _judge(io.BytesIO(data[:MAX_PICKLE]), f"in {kind}: ")
+    verdict = _judge(io.BytesIO(data[:MAX_PICKLE]), f"in {kind}: ", maybe_text=True)
     if len(data) > MAX_PICKLE and verdict.level == "notice":
         return Verdict("suspicious", f"{kind} longer than the {MAX_PICKLE >> 20} MiB that are looked at.")
     return verdict
@@ -232,61 +224,142 @@ def _numpy(stream: IO[bytes], within: str = "") -> Verdict:
 # --- one pickle, or several one after another
 
 
-def _judge(stream: IO[bytes], within: str) -> Verdict:
-    """The verdict of both scanners on the pickles in `stream`. `within` begins the reason."""
-    names, dangerous, complete = _names(stream)
-    stream.seek(0)
-    if not names and not complete and sniff.kind_of(stream.read(2)) != "a pickle":
-        return Verdict("safe", f"{within}no pickle.")
+def _judge(stream: IO[bytes], within: str, *, maybe_text: bool = False) -> Verdict:
+    """The verdict of both scanners on the pickles in `stream`. `within` begins the reason.
+
+    maybe_text: words can look like a pickle that breaks off (a CSV starting "id,name" imports "d,name"), so one
+    without a mark that calls nothing is passed.
+    """
+    marked = sniff.kind_of(stream.read(2)) == "a pickle"
+    legacy = _is_legacy_torch(stream)
+    whole, imports, calls, walked = _walk_through(stream, 5 if legacy else None)
+    if not whole and not (imports and (marked or calls or not maybe_text)):
+        return Verdict("suspicious", f"{within}{_CUT}") if marked else Verdict("safe", f"{within}no pickle.")
+    names, dangerous, followed = _names(stream, legacy, walked)
     if not dangerous:
         dangerous, broken = _acts(stream)
-        complete = complete and not broken
+        followed = followed and not broken
     unknown = sorted(set(names) - HARMLESS)
     if dangerous:
         return Verdict("dangerous", f"{within}loading it would call {_list(dangerous)}.")
     if unknown:
         return Verdict("suspicious", f"{within}loading it imports {_list(unknown)}.")
-    if not complete:
-        return Verdict("suspicious", f"{within}a pickle that cannot be read to its end.")
+    if not whole or not followed or (imports and not names):
+        return Verdict("suspicious", f"{within}{_CUT}")
     made = f"makes only known values ({_list(sorted(names))})" if names else "makes plain values only"
     return Verdict("notice", f"{within}a pickle, which {made}; safetensors is the safer format.")
 
 
-def _names(stream: IO[bytes]) -> tuple[list[str], list[str], bool]:
-    """By picklescan: names imported, those it calls dangerous, and whether every byte was understood."""
-    from picklescan import scanner, torch
+def _is_legacy_torch(stream: IO[bytes]) -> bool:
+    """Whether torch would read this in its old way: five pickles, then raw numbers that no opcode reader follows."""
+    from picklescan import torch
 
-    legacy = torch.get_magic_number(stream) == TORCH_MAGIC
     stream.seek(0)
     try:
-        # The old torch format is five pickles and then raw numbers, which no opcode reader can follow.
-        result = scanner.scan_pytorch(stream, "") if legacy else scanner.scan_pickle_bytes(stream, "")
-    except (ValueError, torch.InvalidMagicError, UnicodeDecodeError, KeyError, IndexError):
-        return [], [], False
-    names = [f"{g.module}.{g.name}" for g in result.globals]
-    bad = [f"{g.module}.{g.name}" for g in result.globals if g.safety is scanner.SafetyLevel.Dangerous]
-    understood, imports = _read_through(stream, 5 if legacy else None)
-    # Short of memory, picklescan takes what it has for all there is. So we count imports too.
-    return names, sorted(bad), understood and not result.scan_err and bool(names or not imports)
+        return torch.get_magic_number(stream) == TORCH_MAGIC
+    except MemoryError:
+        raise
+    except Exception:  # genops raises whatever a strange argument makes it raise
+        return False
 
 
-def _read_through(stream: IO[bytes], pickles: int | None) -> tuple[bool, int]:
-    """Whether the stream is pickles from its first byte to its last, or at least so many; and their import opcodes."""
+class _Walk(NamedTuple):
+    """whole: pickles from the first byte to the last, or at least as many as asked for. imports, calls: opcodes that
+    do so. names: "module name" of the imports that carry theirs."""
+
+    whole: bool
+    imports: int
+    calls: int
+    names: set[str]
+
+
+def _walk_through(stream: IO[bytes], pickles: int | None) -> _Walk:
+    """Step over the opcodes as Python's own unpickler would, reading no argument but names.
+
+    pickletools, which both scanners stand on, refuses arguments that the unpickler takes (the number 0x10), and
+    stops before what follows. A stream without an import calls nothing.
+    """
     import pickletools
 
     end = stream.seek(0, io.SEEK_END)
     stream.seek(0)
-    imports = count = 0
+    imports, calls, count, names = 0, 0, 0, set()
+    while stream.tell() < end and count != pickles:
+        opcode = pickletools.code2op.get(stream.read(1).decode("latin-1"))
+        if opcode is None:
+            return _Walk(False, imports, calls, names)
+        if opcode.name in ("GLOBAL", "INST"):
+            module, name = _line(stream), _line(stream)
+            names.add(f"{module.decode('utf-8', 'replace')} {name.decode('utf-8', 'replace')}")
+        elif opcode.arg is not None:
+            _skip_argument(stream, opcode.arg.n)
+        imports += opcode.name in _IMPORTS
+        calls += opcode.name in _CALLS
+        count += opcode.name == "STOP"
+        if stream.tell() > end:
+            return _Walk(False, imports, calls, names)
+    stream.seek(max(0, stream.tell() - 1))
+    return _Walk(stream.read(1) == b".", imports, calls, names)
+
+
+def _skip_argument(stream: IO[bytes], size: int) -> None:
+    """size: as pickletools has it: bytes, or -1 for a line, or a code for the length that stands before the bytes."""
+    if size == -1:
+        _line(stream)
+        return
+    width = {-2: 1, -3: 4, -4: 4, -5: 8}.get(size)
+    length = size if width is None else int.from_bytes(stream.read(width), "little")
+    stream.seek(min(length, 1 << 40), io.SEEK_CUR)
+
+
+def _line(stream: IO[bytes]) -> bytes:
+    """Up to the next line feed; of a long line only the first bytes."""
+    first = piece = stream.readline(1 << 16)
+    while piece and not piece.endswith(b"\n"):
+        piece = stream.readline(1 << 16)
+    return first.rstrip(b"\n")
+
+
+def _names(stream: IO[bytes], legacy: bool, walked: set[str]) -> tuple[list[str], list[str], bool]:
+    """By picklescan: names imported, those it calls dangerous, and whether it could follow every opcode.
+
+    walked: "module name" of imports it may not have come to; they are put to it too.
+    """
+    from picklescan import scanner
+
+    stream.seek(0)
     try:
-        while stream.tell() < end and count != pickles:
-            for opcode, _, _ in pickletools.genops(stream):
-                imports += opcode.name in _IMPORTS
-            count += 1
+        result = scanner.scan_pytorch(stream, "") if legacy else scanner.scan_pickle_bytes(stream, "")
+        followed = not result.scan_err and _scanners_follow(stream, 5 if legacy else None)
     except MemoryError:  # not a fault of the file's: the child ends here, and the parent says so
         raise
-    except Exception:  # genops raises whatever a strange argument makes it raise; all of it means: not understood
-        return False, imports
-    return True, imports
+    except Exception:  # one pickle that confuses it takes down what it found in those before
+        result, followed = scanner.ScanResult([]), False
+    plain = (name.split(" ", 1) for name in walked)
+    again = b"".join(b"c%s\n%s\n" % (module.encode(), name.encode()) for module, name in plain)
+    result.merge(scanner.scan_pickle_bytes(io.BytesIO(again + b"."), ""))
+    names = {f"{g.module}.{g.name}" for g in result.globals}
+    bad = {f"{g.module}.{g.name}" for g in result.globals if g.safety is scanner.SafetyLevel.Dangerous}
+    return sorted(names), sorted(bad), followed
+
+
+def _scanners_follow(stream: IO[bytes], pickles: int | None) -> bool:
+    """Whether pickletools gets as far as we did: where it stops before the first name, picklescan says nothing."""
+    import pickletools
+
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    count = 0
+    try:
+        while stream.tell() < end and count != pickles:
+            for _ in pickletools.genops(stream):
+                pass
+            count += 1
+    except MemoryError:
+        raise
+    except Exception:  # whatever a strange argument makes it raise
+        return False
+    return True
 
 
 def _acts(stream: IO[bytes]) -> tuple[list[str], bool]:
@@ -301,6 +374,8 @@ def _acts(stream: IO[bytes]) -> tuple[list[str], bool]:
     try:
         results = [result for pickled in StackedPickle.load(stream, fail_on_decode_error=False)
                    for result in check_safety(pickled).results]
+    except MemoryError:
+        raise
     except Exception:  # it raises what it pleases on opcodes it does not know; picklescan's names then stand alone
         return [], False
     acts = {str(r.trigger) for r in results if r.trigger not in _DISPUTED and (
@@ -342,8 +417,10 @@ def main(argv: list[str]) -> int:
 
 
 def limit_self(*, memory: int, seconds: int) -> None:
-    """This process may take so much address space and CPU time, write no file and start no other."""
+    """This process may take so much address space and CPU time, write no file, and gives way to others."""
     import resource
+
+    os.nice(10)
 
     wanted = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 64}
     for name, value in wanted.items():
