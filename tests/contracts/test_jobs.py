@@ -1,5 +1,6 @@
 """The contract of core.ports.Jobs, on SQLite and on PostgreSQL, with real threads and a process really killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from headwater.core.errors import BadInput
 from headwater.core.types import JobState
@@ -158,6 +159,26 @@ def test_a_result_too_long_for_a_row_is_told_by_its_size(executor):
     assert done.state is JobState.DONE and str(JSON_MAX) in done.result["left_out"]
     with pytest.raises(BadInput, match="payload"):
         jobs.enqueue("echo", {"x": "y" * JSON_MAX}, title="long", by="anna")
+
+
+def test_text_no_database_keeps_does_not_hold_a_job_up(executor):
+    jobs = executor(start=False)
+
+    def odd(payload, progress):
+        progress(1, stage="a\0b\ud800")
+        time.sleep(0.3)
+        if payload["fail"]:
+            raise ValueError("c\0d\udfff")
+        return {"nan": float("nan")}
+
+    jobs.register("odd", odd)
+    jobs.start()
+    first = finished(jobs, jobs.enqueue("odd", {"fail": True}, title="odd", by="anna"))
+    second = finished(jobs, jobs.enqueue("odd", {"fail": False}, title="odd", by="anna"))
+    assert (first.stage, first.error) == ("a?b?", "ValueError: c?d?")
+    assert second.state is JobState.FAILED and "JSON" in second.error
+    with pytest.raises(BadInput, match="JSON"):
+        jobs.enqueue("odd", {"fail": object()}, title="odd", by="anna")
 
 
 def test_work_of_an_unknown_kind_is_refused_with_the_kinds_there_are(executor):
@@ -380,6 +401,26 @@ def test_a_cancel_asked_of_a_process_that_died_is_not_forgotten(executor, databa
     jobs.cancel(job.id)
     jobs.start()
     assert finished(jobs, job).state is JobState.CANCELLED
+
+
+def test_a_job_outlives_its_databases_connections(executor, database, gate):
+    """F9: PostgreSQL restarts or drops everybody while a job runs."""
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no server to lose")
+    jobs = executor(start=False)
+    jobs.register("wait", gate)
+    jobs.start()
+    job = jobs.enqueue("wait", {}, title="wait", by="anna")
+    wait_for(lambda: jobs.get(job.id).done > 0)
+    for moment in range(6):
+        with contextlib.suppress(Exception), database.write() as db:  # it may hit the connection it is sent on
+            db.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                            "WHERE datname = current_database() AND pid <> pg_backend_pid()"))
+        time.sleep(0.1)
+        if moment == 3:
+            gate.opened.set()
+    done = finished(jobs, job)
+    assert (done.state, done.result, done.attempts) == (JobState.DONE, {"opened": True}, 1)
 
 
 def test_only_the_newest_finished_jobs_are_remembered(executor, database):

@@ -64,7 +64,10 @@ class LocalJobs:
         """Raises BadInput for a kind nobody registered, or a payload over JSON_MAX."""
         if kind not in self._works:
             raise BadInput(f"There is no work of kind {kind!r}.", hint=f"There are: {', '.join(sorted(self._works))}.")
-        size = len(json.dumps(payload))
+        try:
+            size = _json_bytes(payload)
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"The job's payload is no plain JSON: {_short(error)}") from None
         if size > JSON_MAX:
             raise BadInput(f"The job's payload is {size} bytes of JSON; the most is {JSON_MAX}.")
         at = self._now()
@@ -187,7 +190,7 @@ class LocalJobs:
         except Cancelled:
             state = JobState.CANCELLED
         except HeadwaterError as failure:
-            state, error = JobState.FAILED, str(failure)[:ERROR_MAX]
+            state, error = JobState.FAILED, _storable(str(failure))
         except BaseException as failure:  # whatever ends the work must end the job, or it would run for ever
             log.exception("job %s (%s) failed", run.job.id, run.job.kind)
             state, error = JobState.FAILED, _short(failure)
@@ -229,7 +232,7 @@ class _Run:
         """total, stage and unit of None stay as they were said before."""
         old = self.point
         self.point = Point(int(done), old.total if total is None else int(total), unit or old.unit,
-                           old.stage if stage is None else stage)
+                           old.stage if stage is None else _storable(stage))
         if self.reason:
             raise Cancelled(self.reason)
 
@@ -244,14 +247,24 @@ class _Run:
 
 
 def _bounded(result: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The result if it fits a row; else a note of its size, for the work itself is done."""
-    size = len(json.dumps(result))
+    """The result if it fits a row; else a note of its size, for the work itself is done. Raises for no plain JSON."""
+    size = _json_bytes(result)
     if size <= JSON_MAX:
         return result
     log.warning("a job's result of %d bytes is left out of its row", size)
     return {"left_out": f"a result of {size} bytes; a row holds {JSON_MAX}"}
 
 
+def _json_bytes(value: Any) -> int:
+    """Bytes of the value as the database will write it. Raises TypeError or ValueError if it cannot."""
+    return len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+
+
 def _short(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:ERROR_MAX]
+    return _storable(f"{type(error).__name__}: {lines[0]}")
+
+
+def _storable(text: str) -> str:
+    """Without what PostgreSQL cannot keep (NUL, half a surrogate pair): a row that cannot be written never ends."""
+    return text[:ERROR_MAX].encode("utf-8", "replace").decode().replace("\0", "?")
