@@ -25,6 +25,7 @@ from headwater.app import open_app
 from headwater.core.settings import load
 from headwater.hub.sweep import sweep
 from headwater.hub.xet_format import BODY_MAX
+from headwater.hub.xet_store import Generation
 
 ONE = xorb(9000, 20_000, 100, seed=1)
 WHOLE = File(((ONE, 0, 3),))
@@ -277,3 +278,26 @@ def test_a_client_pushes_the_same_file_again_whatever_happened_meanwhile(pusher:
     shutil.rmtree(pusher.hub.data / "tmp")
     pusher.hub.start()
     assert pusher.push("local/f")[1] > first[1] / 2
+
+
+def test_a_client_never_forgets_what_it_sent_to_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Why the address changes (docs/design/002-xet.md): were it to stay, a hub that lost its memory would refuse the
+    same push again and again. If this fails, a client has learnt to send what the hub does not know."""
+    made = Pusher("2.4.0", tmp_path)
+    made.path.write_bytes(np.random.default_rng(6).bytes(3_000_000))
+    made.hub.start()
+    try:
+        assert made.push("local/a")[0] == 1
+        for path in made.hub.data.glob("tmp/xet/*/*/*.*"):
+            path.unlink()
+        with monkeypatch.context() as patched:
+            patched.setattr(Generation, "healthy", lambda self: True)
+            patched.setattr(Generation, "retire", lambda self: None)
+            for _ in range(2):
+                with pytest.raises(AssertionError, match="400 Bad Request"):
+                    made.push("local/b")
+        with pytest.raises(AssertionError, match="400 Bad Request"):
+            made.push("local/b")  # this refusal retires the address
+        assert made.push("local/b")[0] == 1
+    finally:
+        made.hub.stop()

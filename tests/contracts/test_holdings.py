@@ -29,6 +29,17 @@ def test_a_repo_may_name_what_was_uploaded_to_it_lately_or_is_in_its_history(wor
     assert sizes(world, repo, "leased", "named") == {digest("named"): 5}
 
 
+def test_bytes_are_lost_until_they_are_kept_and_when_they_are_swept_whoever_sent_them(world):
+    repo, asked = world.repo(), [digest(c) for c in ("kept", "coming", "unheard of")]
+    world.keep(repo, "kept", seconds=HOUR)
+    world.records.holdings.grant(repo, digest("coming"), 6, seconds=HOUR)
+    assert world.records.holdings.lost(asked) == {digest("coming"), digest("unheard of")}
+    world.clock.at += 2 * HOUR
+    world.sweep()
+    assert world.records.holdings.lost(asked) == set(asked)
+    assert world.records.holdings.lost([]) == set()
+
+
 def test_a_lease_is_extended_and_never_shortened(world):
     repo = world.repo()
     world.keep(repo, "a", seconds=HOUR)

@@ -151,6 +151,10 @@ class Holdings(Protocol):
     def sizes(self, repo: Repo, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Of these digests, those the repo may name (kept, and leased to it or in its history), with sizes."""
 
+    def lost(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Of these digests, those whose bytes are not kept, whoever sent them. For the hub's own books: what it
+        answers is nobody's business outside."""
+
     def sweep(self, *, grace_s: float, limit: int, delete: Callable[[Digest], None]) -> list[tuple[Digest, int]]:
         """Delete up to `limit` digests that no commit names, no live lease holds and that are older than the
         grace. Each goes in a transaction of its own, with `delete` called inside it. Returns (digest, bytes)."""

@@ -190,7 +190,7 @@ class Generation:
                 leans.update(places["digest"].tolist())
         if len(leans) > LEAN_MAX or xorbs > LEAN_MAX:
             return False
-        return all(self.hub.blobs.size(digest.hex()) is not None for digest in leans)
+        return not self.hub.holdings.lost(digest.hex() for digest in leans)
 
     def _standing(self, xorb: bytes, count: int) -> np.ndarray | None:
         """Where a xorb stands; None if some of it stands nowhere, as after a crash half way through a move."""

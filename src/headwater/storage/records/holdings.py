@@ -53,6 +53,12 @@ class SqlHoldings:
         with self._db.read() as connection:
             return {digest: size for digest, size in connection.execute(question)}
 
+    def lost(self, digests: Iterable[Digest]) -> set[Digest]:
+        asked = set(digests)
+        with self._db.read() as connection:
+            return asked - set(connection.scalars(select(blobs.c.digest).where(among(blobs.c.digest, asked),
+                                                                               blobs.c.kept)))
+
     def sweep(self, *, grace_s: float, limit: int, delete: Callable[[Digest], None]) -> list[tuple[Digest, int]]:
         """`delete` must not write records: the transaction around it is open.
 
