@@ -18,8 +18,10 @@ from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     consumes,
+    initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -33,6 +35,7 @@ from headwater.storage.records import open_records
 
 CONTENTS = st.sampled_from([f"content {n}" for n in range(6)])
 BRANCHES = st.sampled_from([MAIN, "refs/heads/dev", "refs/heads/x/y"])
+SELDOM = st.integers(0, 3).map(lambda n: n == 0)
 FILES = st.dictionaries(st.sampled_from(["a", "b", "sub/a", "sub/c"]), CONTENTS, max_size=4)
 
 
@@ -85,8 +88,15 @@ class Store(RuleBasedStateMachine):
 
     # --- rules
 
+    @initialize(target=repos)
+    def begin(self):
+        return self.make("one")
+
     @rule(target=repos, name=st.sampled_from(["one", "two", "three"]))
     def create(self, name):
+        return self.make(name)
+
+    def make(self, name):
         taken = any(m.repo.name == name for m in self.models.values())
         try:
             repo = self.world.repo(name)
@@ -98,12 +108,19 @@ class Store(RuleBasedStateMachine):
         return repo.id
 
     @rule(repo=consumes(repos))
+    @precondition(lambda self: len(self.models) > 1)
     def delete(self, repo):
+        self.drop(repo)
+
+    def drop(self, repo):
         self.world.records.repos.delete(self.models.pop(repo).repo, by=self.world.me)
 
     @rule(repo=repos, content=CONTENTS, seconds=st.sampled_from([10, 1000]),
           until=st.sampled_from(["granted", "adopted", "kept", "kept", "kept"]))
     def upload(self, repo, content, seconds, until):
+        self.receive(repo, content, seconds, until)
+
+    def receive(self, repo, content, seconds, until):
         """An upload, or the part of it that came before a crash."""
         model, holdings, name = self.models[repo], self.world.records.holdings, digest(content)
         holdings.grant(model.repo, name, len(content), seconds=seconds)
@@ -118,8 +135,19 @@ class Store(RuleBasedStateMachine):
             holdings.kept(name)
             self.kept.add(name)
 
-    @rule(repo=repos, branch=BRANCHES, files=FILES, squash=st.booleans())
+    @rule(repo=repos, branch=BRANCHES, files=FILES, squash=SELDOM, seconds=st.sampled_from([1, 10, 1000]))
+    def push(self, repo, branch, files, squash, seconds):
+        """Upload all of the files, then commit them: what a client does."""
+        for content in files.values():
+            self.receive(repo, content, seconds, "kept")
+        self.advance(repo, branch, files, squash)
+
+    @rule(repo=repos, branch=BRANCHES, files=FILES, squash=SELDOM)
     def commit(self, repo, branch, files, squash):
+        """Commit files that may not have been uploaded, or not lately."""
+        self.advance(repo, branch, files, squash)
+
+    def advance(self, repo, branch, files, squash):
         model = self.models[repo]
         head = model.refs.get(branch)
         inner = make_tree(file(n[4:], c) for n, c in files.items() if n.startswith("sub/"))
@@ -156,12 +184,15 @@ class Store(RuleBasedStateMachine):
         model.refs.pop(name, None)
         model.forget()
 
-    @rule(seconds=st.sampled_from([1, 20, 500, 2000]))
+    @rule(seconds=st.sampled_from([1, 20, 20, 500, 2000]))
     def wait(self, seconds):
         self.world.clock.at += seconds
 
     @rule(grace=st.sampled_from([0, 0, 15, 600]))
     def sweep(self, grace):
+        self.swept(grace)
+
+    def swept(self, grace):
         gone = {name for name, _ in self.world.records.holdings.sweep(
             grace_s=grace, limit=1000, delete=self.blobs.delete)}
         now = self.world.clock()
@@ -212,16 +243,16 @@ class Store(RuleBasedStateMachine):
 
     def everything_unnamed_goes(self):
         self.world.clock.at += 10_000
-        self.sweep(0)
+        self.swept(0)
         assert set(self.blobs.digests()) == self.named()
         for model in self.models.values():
             commits = [self.world.records.history.commit(model.repo, oid) for oid in model.commits]
             trees = self.world.records.history.trees({c.tree for c in commits})
             assert len(trees) == len({c.tree for c in commits})
         for repo in list(self.models):
-            self.delete(repo)
+            self.drop(repo)
         self.world.clock.at += 10_000
-        self.sweep(0)
+        self.swept(0)
         assert set(self.blobs.digests()) == set()
 
 
@@ -229,4 +260,4 @@ def test_f6_the_store_does_what_its_model_does_and_the_sweep_takes_nothing_named
     open_records(None, tmp_path).close()
     Store.template = tmp_path
     run_state_machine_as_test(Store, settings=settings(
-        max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))
+        max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))
