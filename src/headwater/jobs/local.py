@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -192,7 +193,7 @@ class LocalJobs:
         except HeadwaterError as failure:
             state, error = JobState.FAILED, _storable(str(failure))
         except BaseException as failure:  # whatever ends the work must end the job, or it would run for ever
-            log.exception("job %s (%s) failed", run.job.id, run.job.kind)
+            log.error("job %s (%s) failed\n%s", run.job.id, run.job.kind, _printable(traceback.format_exc()))
             state, error = JobState.FAILED, _short(failure)
         try:
             self._settle(run, state, result, error)
@@ -267,4 +268,8 @@ def _short(error: BaseException) -> str:
 
 def _storable(text: str) -> str:
     """Without what PostgreSQL cannot keep (NUL, half a surrogate pair): a row that cannot be written never ends."""
-    return text[:ERROR_MAX].encode("utf-8", "replace").decode().replace("\0", "?")
+    return _printable(text[:ERROR_MAX])
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
