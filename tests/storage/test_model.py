@@ -26,12 +26,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from record_samples import MAIN, Clock, World, digest, file, folder
+from sqlalchemy import select
 
 from headwater.core.errors import Conflict, EntryNotFound, RepoExists
-from headwater.core.types import Ref, Repo
+from headwater.core.types import EMPTY_TREE, Ref, Repo
 from headwater.hub.git import make_commit, make_tree
 from headwater.storage.blobs.folder import FolderBlobs
 from headwater.storage.records import open_records
+from headwater.storage.tables import commits, trees
 
 CONTENTS = st.sampled_from([f"content {n}" for n in range(6)])
 BRANCHES = st.sampled_from([MAIN, "refs/heads/dev", "refs/heads/x/y"])
@@ -41,11 +43,11 @@ FILES = st.dictionaries(st.sampled_from(["a", "b", "sub/a", "sub/c"]), CONTENTS,
 
 @dataclass
 class Model:
-    """What should be so of one repo. commits: oid -> (parents, digests its tree names)."""
+    """What should be so of one repo. commits: oid -> (parents, digests its tree names, oids of its trees)."""
 
     repo: Repo
     refs: dict[str, str]
-    commits: dict[str, tuple[tuple[str, ...], frozenset[str]]]
+    commits: dict[str, tuple[tuple[str, ...], frozenset[str], frozenset[str]]]
     leases: dict[str, float] = field(default_factory=dict)
 
     def reached(self) -> set[str]:
@@ -104,7 +106,7 @@ class Store(RuleBasedStateMachine):
             assert taken
             return multiple()
         assert not taken
-        self.models[repo.id] = Model(repo, {MAIN: repo.head}, {repo.head: ((), frozenset())})
+        self.models[repo.id] = Model(repo, {MAIN: repo.head}, {repo.head: ((), frozenset(), frozenset())})
         return repo.id
 
     @rule(repo=consumes(repos))
@@ -153,20 +155,20 @@ class Store(RuleBasedStateMachine):
         inner = make_tree(file(n[4:], c) for n, c in files.items() if n.startswith("sub/"))
         entries = [file(n, c) for n, c in files.items() if "/" not in n]
         root = make_tree([*entries, *([folder("sub", inner)] if inner.entries else [])])
-        trees = [root, *([inner] if inner.entries else [])]
+        made = [root, *([inner] if inner.entries else [])]
         parents = () if squash or head is None else (head,)
         self.steps += 1
         new = make_commit(root.oid, parents, "ann", "a@b", f"step {self.steps}", "", 1)
         names = frozenset(map(digest, files.values()))
         try:
             stale = self.world.records.history.advance(
-                model.repo, branch, expect=head, commit=new, trees=trees, size_bytes=1, by=self.world.me)
+                model.repo, branch, expect=head, commit=new, trees=made, size_bytes=1, by=self.world.me)
         except EntryNotFound:
             assert not names <= self.kept
             return
         assert stale is None and names <= self.kept
         model.refs[branch] = new.oid
-        model.commits[new.oid] = (parents, names)
+        model.commits[new.oid] = (parents, names, frozenset(tree.oid for tree in made))
         model.forget()
 
     @rule(repo=repos, name=st.sampled_from(["refs/tags/v1", "refs/heads/dev"]), pick=st.integers(0, 99))
@@ -237,18 +239,19 @@ class Store(RuleBasedStateMachine):
             history = self.world.records.history
             assert {ref.name: ref.commit for ref in history.refs(model.repo)} == model.refs
             assert history.digests(model.repo).keys() == model.named()
-            assert set(history.find_commits(model.repo, "")) <= model.commits.keys()
+            assert self.rows(commits, model) == model.commits.keys()
+            assert self.rows(trees, model) == {EMPTY_TREE}.union(*(commit[2] for commit in model.commits.values()))
             may = model.named() | {name for name, end in model.leases.items() if end > now and name in self.kept}
             assert self.world.records.holdings.sizes(model.repo, self.granted).keys() == may
+
+    def rows(self, table, model) -> set[str]:
+        with self.world.records.engine.connect() as connection:
+            return set(connection.scalars(select(table.c.oid).where(table.c.repo_id == model.repo.id)))
 
     def everything_unnamed_goes(self):
         self.world.clock.at += 10_000
         self.swept(0)
         assert set(self.blobs.digests()) == self.named()
-        for model in self.models.values():
-            commits = [self.world.records.history.commit(model.repo, oid) for oid in model.commits]
-            trees = self.world.records.history.trees({c.tree for c in commits})
-            assert len(trees) == len({c.tree for c in commits})
         for repo in list(self.models):
             self.drop(repo)
         self.world.clock.at += 10_000
