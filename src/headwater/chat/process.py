@@ -14,6 +14,7 @@ import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from headwater.chat.types import ChatModel
 from headwater.core.errors import EngineFailed
@@ -98,10 +99,25 @@ class WorkerProcess:
                 raise self.failure(f"did not start ({_ending(code)})")
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with http.get(f"{self.endpoint.url}/health", timeout=aiohttp.ClientTimeout(total=2)) as answer:
-                    if answer.status == 200:
+                    if answer.status == 200 and self._listens():
                         return
             await asyncio.sleep(POLL_S)
         raise self.failure(f"was not ready after {seconds} s (worker_start_s)")
+
+    def _listens(self) -> bool:
+        """Whether it is our worker that answers on the port: another who took it first must not get the key."""
+        import psutil
+
+        port = urlsplit(self.endpoint.url).port
+        try:
+            worker = psutil.Process(self._process.pid)
+            return any(heard.laddr.port == port and heard.status == psutil.CONN_LISTEN
+                       for process in (worker, *worker.children(recursive=True))
+                       for heard in process.net_connections(kind="tcp"))
+        except psutil.AccessDenied:  # a system that does not let us look at our own child
+            return True
+        except psutil.NoSuchProcess:
+            return False
 
     async def _read_log(self) -> None:
         stream, rest = self._process.stdout, ""

@@ -42,12 +42,15 @@ class Seat:
     def __init__(self, model: ChatModel):
         self.model = model
         self.busy = 0
-        self.waiting = 0
         self.used_at = time.monotonic()
         self.leaving = False
         self.slots = asyncio.Semaphore(model.engine.slots)
         self.loading: asyncio.Task[WorkerProcess]
         self.unload: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.busy - self.model.engine.slots)
 
     @property
     def worker(self) -> WorkerProcess | None:
@@ -87,13 +90,10 @@ class Workers:
         seat = await self._take_seat(model)
         try:
             worker = await self._loaded(seat)
-            await self._take_slot(seat)
-            try:
+            async with seat.slots:
                 if not worker.alive:
                     raise worker.failure("ended while this request waited")
                 yield worker
-            finally:
-                seat.slots.release()
         finally:
             self._leave(seat)
 
@@ -152,8 +152,9 @@ class Workers:
             if seat is None:
                 self._make_room()
             return None
-        if seat.waiting >= self._settings.chat_queue_max:
-            raise Busy(f"{seat.waiting} requests already wait for {model.repo.full_name}.", retry_after=5)
+        if seat.busy >= model.engine.slots + self._settings.chat_queue_max:
+            raise Busy(f"{model.repo.full_name} is busy, and {seat.waiting} requests wait for it already.",
+                       retry_after=5)
         seat.busy += 1
         if seat.unload:
             seat.unload.cancel()
@@ -198,13 +199,6 @@ class Workers:
             seat.loading.cancel()
         else:
             self._spawn(worker.stop())
-
-    async def _take_slot(self, seat: Seat) -> None:
-        seat.waiting += 1
-        try:
-            await seat.slots.acquire()
-        finally:
-            seat.waiting -= 1
 
     # --- workers
 

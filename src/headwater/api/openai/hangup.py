@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from fastapi.responses import Response
@@ -10,6 +11,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 SLOW_READER_S = 60.0
 """A client that takes nothing for this long is let go: it keeps a slot from others."""
+
+
+class _StandsStill(Exception):
+    """The client has taken nothing for SLOW_READER_S."""
 
 
 class UntilHangup(Response):
@@ -32,7 +37,8 @@ class UntilHangup(Response):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
         if not work.cancelled():
-            work.result()
+            with contextlib.suppress(_StandsStill):
+                work.result()
 
 
 async def _gone(receive: Receive) -> None:
@@ -42,8 +48,11 @@ async def _gone(receive: Receive) -> None:
 
 def _bounded(send: Send) -> Send:
     async def within(message: Message) -> None:
-        async with asyncio.timeout(SLOW_READER_S):
-            await send(message)
+        try:
+            async with asyncio.timeout(SLOW_READER_S):
+                await send(message)
+        except TimeoutError:
+            raise _StandsStill from None
         await asyncio.sleep(0)  # neither send need wait nor the worker's buffer be empty: let the others have a turn
 
     return within
