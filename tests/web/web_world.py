@@ -77,6 +77,15 @@ tags: [chat]
 试用模型库；不要拿它来问汛情。
 """
 
+BROOK_CARD = """---
+license: cc0-1.0
+pipeline_tag: text-generation
+tags: [toy]
+description: A chain over the words of five sentences. It keeps the whole contract of an engine and weighs nothing.
+---
+# Brook
+"""
+
 CORPUS = ("The river begins in the hills. The water runs down to the sea. A small spring feeds the river. "
           "The hills are high and the sea is wide. **Rain** falls on the hills and the river rises. ")
 
@@ -144,12 +153,12 @@ def fill_hub(app: App, owner: Actor) -> None:
     repos.create_branch(hub, owner, streamlet, "spring")
     hub.repos.like(streamlet, True, by=owner)
 
-    make("xiliu", {"README.md": CHINESE_CARD.encode(), "config.json": b'{"model_type": "markov", "tokens_per_second": 60}',
+    make("xiliu", {"README.md": CHINESE_CARD.encode(),
+                   "config.json": b'{"model_type": "markov", "tokens_per_second": 60}',
                    "corpus.txt": ("河从山里来。水往海里去。" * 3).encode()})
     make("brook-markov", {
         "config.json": b'{"model_type": "markov", "tokens_per_second": 40}', "corpus.txt": (CORPUS * 3).encode(),
-        "README.md": b"---\nlicense: cc0-1.0\npipeline_tag: text-generation\ntags: [toy]\ndescription: A chain over the "
-                     b"words of five sentences. It keeps the whole contract of an engine and weighs nothing.\n---\n# Brook\n"})
+        "README.md": BROOK_CARD.encode()})
     make("old-pickle", {"pytorch_model.bin": hostile_pickle(), "broken.safetensors": b"\xff" * 64})
     make("bare", {"weights.bin": b"\0" * 4096})
     repos.create(hub, owner, Kind.MODEL, "reader", "nothing-yet")
@@ -169,8 +178,9 @@ def safetensors() -> bytes:
     """A file of 4 layers whose numbers are all zero: only its header is ever read here."""
     shapes = {"model.embed_tokens.weight": (512, 64), "model.norm.weight": (64,)}
     for n in range(4):
-        shapes |= {f"model.layers.{n}.self_attn.q_proj.weight": (64, 64), f"model.layers.{n}.mlp.up_proj.weight": (172, 64),
-                   f"model.layers.{n}.input_layernorm.weight": (64,)}
+        layer = f"model.layers.{n}"
+        shapes |= {f"{layer}.self_attn.q_proj.weight": (64, 64), f"{layer}.mlp.up_proj.weight": (172, 64),
+                   f"{layer}.input_layernorm.weight": (64,)}
     header, at = {}, 0
     for name, shape in shapes.items():
         size = 2

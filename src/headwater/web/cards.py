@@ -27,7 +27,7 @@ def opening(body: str) -> str:
     """The first sentence or two of a card's body: plain words of its first paragraph, '' when there are none."""
     for block in re.split(r"\n\s*\n", body[:20_000])[:40]:
         text = block.strip()
-        if not text or text[0] in "#<|>-*+`!=[{" or re.match(r"\d+\.", text) or text.startswith("---"):
+        if not text or text[0] in "#<|>`!=[{" or re.match(r"\d+\.|[-+*]\s|---|\*\*\*", text):
             continue
         text = re.sub(r"!\[[^\]]*\]\([^)]*\)|<[^>]*>", "", text)
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)

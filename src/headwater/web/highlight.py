@@ -45,7 +45,8 @@ def colour(text: str, language: str | None) -> str:
         return escape(text, quote=False)
     from pygments import highlight
 
-    return highlight(text, _lexer(language), _formatter())
+    html = highlight(text, _lexer(language), _formatter())
+    return html if text.endswith("\n") else html.removesuffix("\n")
 
 
 def lines(text: str, language: str | None) -> list[str]:

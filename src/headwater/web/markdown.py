@@ -31,7 +31,7 @@ _ATTRIBUTES = {
 }
 _COLOUR = re.compile(r"[a-z][a-z0-9]{0,2}\Z")
 _VOID = {"br", "hr", "img", "input"}
-_HEADINGS = {f"h{n}": f"h{min(n + 1, 6)}" for n in range(1, 7)}
+_HEADINGS = frozenset(f"h{n}" for n in range(1, 7))
 
 
 @lru_cache(maxsize=128)
@@ -40,7 +40,7 @@ def render(text: str, base: str, revision: str, elsewhere: str = "image elsewher
 
     base: path of the repo's page, '/owner/name' or '/datasets/owner/name'. revision: what relative links mean.
     elsewhere: what to call an image that is not the repo's own, in the reader's language.
-    Longer than MAX_CHARS is cut. Headings go down one level, for the page has its own h1.
+    Longer than MAX_CHARS is cut. Headings begin at h2, for the page has its own h1, and skip no level.
     """
     # Markdown's own alignment of columns is a style, and styles are not let through.
     html = re.sub(r'style="text-align:(left|right|center)"', r'align="\1"', _parser().render(text[:MAX_CHARS]))
@@ -90,6 +90,7 @@ class _Home(HTMLParser):
         self.base, self.revision, self.elsewhere = base, quote(revision, safe=""), elsewhere
         self.out: list[str] = []
         self._heading: int | None = None
+        self._above: list[str] = []
         self._ids: dict[str, int] = {}
         self._links = 0
 
@@ -111,16 +112,19 @@ class _Home(HTMLParser):
             values["tabindex"] = "0"
         if tag in _HEADINGS:
             self._heading = len(self.out)
-        self.out.append(self._tag(_HEADINGS.get(tag, tag), values))
+            tag = self._level(tag)
+        self.out.append(self._tag(tag, values))
 
     def handle_endtag(self, tag: str) -> None:
         if tag in _VOID:
             return
         self._links -= tag == "a"
-        if tag in _HEADINGS and self._heading is not None:
-            self._name_heading(self._heading)
-            self._heading = None
-        self.out.append(f"</{_HEADINGS.get(tag, tag)}>")
+        if tag in _HEADINGS:
+            if self._heading is not None:
+                self._name_heading(self._heading)
+                self._heading = None
+            tag = self._level(tag)
+        self.out.append(f"</{tag}>")
         if tag == "table":
             self.out.append("</div>")
 
@@ -136,6 +140,13 @@ class _Home(HTMLParser):
     def _tag(self, tag: str, values: dict[str, str]) -> str:
         inside = "".join(f' {name}="{escape(value)}"' for name, value in values.items())
         return f"<{tag}{inside}>"
+
+    def _level(self, tag: str) -> str:
+        """The heading's level on our page: one below the heading it stands under, the first ones h2."""
+        while self._above and self._above[-1] >= tag:
+            self._above.pop()
+        self._above.append(tag)
+        return f"h{min(len(self._above) + 1, 6)}"
 
     def _name_heading(self, start: int) -> None:
         """Give the heading an id made of its words, unlike any id of the page around it."""

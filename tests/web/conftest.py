@@ -1,0 +1,82 @@
+"""A hub with sample repos and a real browser; tests that need the browser are skipped without it, and say so."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web_world import World, served
+
+CHROMIUM = Path(os.environ.get("HEADWATER_TEST_CHROMIUM", "/usr/bin/chromium"))
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with served(tmp_path_factory.mktemp("web") / "data") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page that remembers what must not happen: requests elsewhere, errors of scripts and of the policy."""
+
+    def __init__(self, page: Any, url: str):
+        self.page, self.url = page, url
+        self.elsewhere: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", self._request)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "blob:", "data:")):
+            self.elsewhere.append(request.url)
+
+    def open(self, path: str) -> Any:
+        answer = self.page.goto(self.url + path)
+        self.page.wait_for_load_state("load")
+        return answer
+
+    def until(self, true: str, seconds: float = 15) -> None:
+        """Waits for an expression. Playwright's own way evaluates text in the page, which our policy refuses."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(true):
+            assert time.monotonic() < end, f"never came true: {true}"
+            time.sleep(0.03)
+
+    def assert_clean(self) -> None:
+        assert self.elsewhere == []
+        assert self.errors == []
+
+
+@pytest.fixture
+def visit(chromium: Any, world: World) -> Iterator[Any]:
+    """visit(**context options) gives a Watched page in a fresh browser context."""
+    contexts = []
+
+    def start(url: str = world.url, **options: Any) -> Watched:
+        context = chromium.new_context(**({"locale": "en-GB", "viewport": {"width": 1280, "height": 900}} | options))
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        return Watched(context.new_page(), url)
+
+    yield start
+    for context in contexts:
+        context.close()
