@@ -1,4 +1,4 @@
-"""What every Blobs keeps to. Over a folder, an S3 server (moto's) and obstore's memory."""
+"""What every Blobs keeps to. Over a folder, an S3 server (moto's), obstore's memory and the recipe's store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,8 +42,19 @@ def s3_options(endpoint):
     return json.dumps({"endpoint": endpoint, "region": "eu-west-1", "access_key_id": "k", "secret_access_key": "s"})
 
 
-@pytest.fixture(params=["folder", "s3", "memory"])
+def recipe_store():
+    """The class docs/recipes/add-a-store.md writes, run from the page."""
+    page = Path(__file__).parents[2] / "docs" / "recipes" / "add-a-store.md"
+    [code] = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    names: dict = {}
+    exec(compile(code, str(page), "exec"), names)
+    return names["DictBlobs"]()
+
+
+@pytest.fixture(params=["folder", "s3", "memory", "recipe"])
 def blobs(request, tmp_path):
+    if request.param == "recipe":
+        return recipe_store()
     if request.param == "folder":
         return open_blobs("", "", tmp_path)
     if request.param == "memory":
