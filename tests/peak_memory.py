@@ -11,7 +11,11 @@ from headwater.weights.read import read_header
 from headwater.weights.source import FileSource
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # Not ru_maxrss, which on Linux begins at the size of the process that started this one.
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
 before = peak()
 with FileSource(sys.argv[1]) as source:

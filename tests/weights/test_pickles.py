@@ -2,8 +2,8 @@
 
 import contextlib
 import io
-import os
 import pickle
+import random
 import zipfile
 
 import numpy as np
@@ -221,9 +221,16 @@ def test_a_pickle_too_long_to_be_read_in_full_is_no_more_than_suspicious(tmp_pat
 
 
 def test_random_bytes_under_any_name_get_a_verdict(tmp_path):
+    source = random.Random(11)
     for name in ("a.bin", "a.pkl", "a.npy", "a.npz", "a.safetensors", "a.gguf"):
-        for _ in range(30):
-            assert said(tmp_path, name, os.urandom(300)).level in ("safe", "suspicious")
+        for _ in range(60):
+            assert said(tmp_path, name, source.randbytes(300)).level in ("safe", "suspicious")
+
+
+def test_a_claim_of_gigabytes_in_a_small_file_allocates_none(tmp_path):
+    for claim in (b"\x8e" + b"\xff" * 7 + b"\x0f", b"X\xff\xff\xff\xff", b"\x8b\xff\xff\xff\x7f"):
+        assert said(tmp_path, "m.pkl", b"\x80\x04" + claim + EVIL[2:]).level == "suspicious"
+        assert said(tmp_path, "raw.bin", claim + bytes(100)).level == "safe"
 
 
 def test_damaged_samples_get_a_verdict(tmp_path):

@@ -23,7 +23,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, Protocol
 
 from headwater.core.errors import CorruptFile
 from headwater.weights import sniff
@@ -121,7 +121,8 @@ def _look_inside(file: str, kind: str | None, name: str) -> Verdict:
             return _look_compressed(stream, kind)
         if kind == "a NumPy array file":
             return _numpy(stream)
-        return _judge(stream, "")  # pickles of protocol 0 and 1 have no mark, so this may be one whatever it looks like
+        # Pickles of protocol 0 and 1 have no mark, so this may be one whatever it looks like.
+        return _judge(_Clamped(stream), "")
 
 
 # --- archives
@@ -224,7 +225,29 @@ def _numpy(stream: IO[bytes], within: str = "") -> Verdict:
 # --- one pickle, or several one after another
 
 
-def _judge(stream: IO[bytes], within: str, *, maybe_text: bool = False) -> Verdict:
+class _Stream(Protocol):
+    """What opcode readers need of a file."""
+
+    def read(self, count: int = -1, /) -> bytes: ...
+    def readline(self, count: int = -1, /) -> bytes: ...
+    def seek(self, at: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+class _Clamped:
+    """A file whose read() asks for no more than is left: opcodes claim gigabytes, and Python allocates them first."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream = stream
+        self._size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        self.readline, self.seek, self.tell = stream.readline, stream.seek, stream.tell
+
+    def read(self, count: int = -1) -> bytes:
+        return self._stream.read(min(count, max(0, self._size - self.tell())) if count >= 0 else -1)
+
+
+def _judge(stream: _Stream, within: str, *, maybe_text: bool = False) -> Verdict:
     """The verdict of both scanners on the pickles in `stream`. `within` begins the reason.
 
     maybe_text: words can look like a pickle that breaks off (a CSV starting "id,name" imports "d,name"), so one
@@ -250,7 +273,7 @@ def _judge(stream: IO[bytes], within: str, *, maybe_text: bool = False) -> Verdi
     return Verdict("notice", f"{within}a pickle, which {made}; safetensors is the safer format.")
 
 
-def _is_legacy_torch(stream: IO[bytes]) -> bool:
+def _is_legacy_torch(stream: _Stream) -> bool:
     """Whether torch would read this in its old way: five pickles, then raw numbers that no opcode reader follows."""
     from picklescan import torch
 
@@ -273,7 +296,7 @@ class _Walk(NamedTuple):
     names: set[str]
 
 
-def _walk_through(stream: IO[bytes], pickles: int | None) -> _Walk:
+def _walk_through(stream: _Stream, pickles: int | None) -> _Walk:
     """Step over the opcodes as Python's own unpickler would, reading no argument but names.
 
     pickletools, which both scanners stand on, refuses arguments that the unpickler takes (the number 0x10), and
@@ -302,7 +325,7 @@ def _walk_through(stream: IO[bytes], pickles: int | None) -> _Walk:
     return _Walk(stream.read(1) == b".", imports, calls, names)
 
 
-def _skip_argument(stream: IO[bytes], size: int) -> None:
+def _skip_argument(stream: _Stream, size: int) -> None:
     """size: as pickletools has it: bytes, or -1 for a line, or a code for the length that stands before the bytes."""
     if size == -1:
         _line(stream)
@@ -312,7 +335,7 @@ def _skip_argument(stream: IO[bytes], size: int) -> None:
     stream.seek(min(length, 1 << 40), io.SEEK_CUR)
 
 
-def _line(stream: IO[bytes]) -> bytes:
+def _line(stream: _Stream) -> bytes:
     """Up to the next line feed; of a long line only the first bytes."""
     first = piece = stream.readline(1 << 16)
     while piece and not piece.endswith(b"\n"):
@@ -320,7 +343,7 @@ def _line(stream: IO[bytes]) -> bytes:
     return first.rstrip(b"\n")
 
 
-def _names(stream: IO[bytes], legacy: bool, walked: set[str]) -> tuple[list[str], list[str], bool]:
+def _names(stream: _Stream, legacy: bool, walked: set[str]) -> tuple[list[str], list[str], bool]:
     """By picklescan: names imported, those it calls dangerous, and whether it could follow every opcode.
 
     walked: "module name" of imports it may not have come to; they are put to it too.
@@ -343,7 +366,7 @@ def _names(stream: IO[bytes], legacy: bool, walked: set[str]) -> tuple[list[str]
     return sorted(names), sorted(bad), followed
 
 
-def _scanners_follow(stream: IO[bytes], pickles: int | None) -> bool:
+def _scanners_follow(stream: _Stream, pickles: int | None) -> bool:
     """Whether pickletools gets as far as we did: where it stops before the first name, picklescan says nothing."""
     import pickletools
 
@@ -362,7 +385,7 @@ def _scanners_follow(stream: IO[bytes], pickles: int | None) -> bool:
     return True
 
 
-def _acts(stream: IO[bytes]) -> tuple[list[str], bool]:
+def _acts(stream: _Stream) -> tuple[list[str], bool]:
     """By fickling: imports and calls that act on the machine; and whether it found the opcodes tampered with."""
     stream.seek(0, io.SEEK_END)
     if stream.tell() > FICKLING_BYTES:
@@ -372,7 +395,7 @@ def _acts(stream: IO[bytes]) -> tuple[list[str], bool]:
     from fickling.fickle import StackedPickle
 
     try:
-        results = [result for pickled in StackedPickle.load(stream, fail_on_decode_error=False)
+        results = [result for pickled in StackedPickle.load(io.BytesIO(stream.read()), fail_on_decode_error=False)
                    for result in check_safety(pickled).results]
     except MemoryError:
         raise
