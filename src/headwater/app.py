@@ -156,11 +156,12 @@ class Pump(threading.Thread):
     def run(self) -> None:
         while not self._stopping.wait(self.TICK_S):
             try:
-                for event in self._hub.bus.pending():
-                    self._tell(event)
+                heard = [self._tell(event) for event in self._hub.bus.pending()]
                 self._sweep_if_due()
-            except Exception:  # a broken listener or a database restart must not end the pump for good
-                log.exception("an announcement was not heard; it will be told again")
+            except Exception:  # a database restart must not end the pump for good
+                log.exception("the announcements could not be read")
+                heard = [False]
+            if not all(heard):
                 self._stopping.wait(5)
 
     def stop(self) -> None:
@@ -168,10 +169,16 @@ class Pump(threading.Thread):
         if self.is_alive():
             self.join(10)
 
-    def _tell(self, event: Event) -> None:
-        for listener in self._listeners.get(event.name, []):
-            listener(self._hub, event.payload)
-        self._hub.bus.delivered(event)
+    def _tell(self, event: Event) -> bool:
+        """Whether all listeners heard it. One that breaks must not keep the others' events waiting."""
+        try:
+            for listener in self._listeners.get(event.name, []):
+                listener(self._hub, event.payload)
+            self._hub.bus.delivered(event)
+        except Exception:  # whatever it was, it is in the log, and the event is told again
+            log.exception("the announcement %s was not heard; it will be told again", event.name)
+            return False
+        return True
 
     def _sweep_if_due(self) -> None:
         every = self._hub.settings.sweep_every_s

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from headwater.core.errors import Busy, HeadwaterError
+from headwater.core.errors import Busy, HeadwaterError, NotBuilt
 
 log = logging.getLogger("headwater.http")
 
@@ -46,7 +46,7 @@ def render(request: Request, status: int, code: str, message: str, headers: dict
 
 def _known(request: Request, error: HeadwaterError) -> Response:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else {}
-    if error.status >= 500:
+    if error.status >= 500 and not isinstance(error, NotBuilt):
         log.warning("%s %s: %s", request.method, request.url.path, error)
     # A client that said exist_ok=True reads the address of what exists from the body.
     # OpenAI's clients read which parameter is meant.

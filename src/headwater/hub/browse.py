@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from headwater.core.errors import EntryNotFound, RevisionNotFound, TooLarge
+from headwater.core.errors import EntryNotFound, RevisionNotFound, TooLarge, Unavailable
 from headwater.core.types import EMPTY_TREE, Commit, Entry, EntryKind, Oid, Repo
 from headwater.hub import Hub
 from headwater.hub.names import check_path
@@ -13,6 +13,8 @@ from headwater.hub.names import check_path
 _OID = re.compile(r"[0-9a-f]{40}\Z")
 _SHORT = re.compile(r"[0-9a-f]{7,39}\Z")
 LAST_COMMIT_DEPTH = 1000
+HISTORY_DEPTH = 10_000
+MAIN = "refs/heads/main"
 
 
 def resolve(hub: Hub, repo: Repo, revision: str) -> Commit:
@@ -73,7 +75,7 @@ def listing(hub: Hub, commit: Commit, folder: str = "", recursive: bool = False)
     if not recursive:
         tree = hub.history.trees([oid]).get(oid)
         return [_at(e, f"{folder}/{e.path}" if folder else e.path) for e in (tree.entries if tree else ())]
-    return list(_walk(_load_all(hub, oid), oid, f"{folder}/" if folder else ""))
+    return list(_walk(_load_all(hub, [oid]), oid, f"{folder}/" if folder else ""))
 
 
 def files(hub: Hub, commit: Commit) -> list[Entry]:
@@ -82,9 +84,14 @@ def files(hub: Hub, commit: Commit) -> list[Entry]:
 
 
 def read(hub: Hub, entry: Entry, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """The file's bytes in [start, stop)."""
+    """The file's bytes in [start, stop). Raises Unavailable at once if they are lost or were set aside as damaged."""
     assert entry.digest is not None, "a folder has no bytes"
-    return hub.blobs.read(entry.digest, start, stop)
+    try:
+        return hub.blobs.read(entry.digest, start, stop)
+    except FileNotFoundError:
+        raise Unavailable(f"The bytes of {entry.path!r} are damaged or lost.",
+                          hint="Upload the file again, or restore a backup; `headwater scrub` names what is damaged.",
+                          ) from None
 
 
 def read_small(hub: Hub, entry: Entry, limit: int = 1_000_000) -> bytes:
@@ -113,6 +120,27 @@ def last_commits(hub: Hub, repo: Repo, commit: Commit, entries: list[Entry]) -> 
     return answer
 
 
+def lfs_files(hub: Hub, repo: Repo) -> list[tuple[Entry, Commit | None, str | None]]:
+    """Every LFS file of the repo's history once, with full path: (entry, commit, ref). Present ones first, with the
+    ref they stand at and its commit; those only history names have (entry, None, None).
+
+    Looks back HISTORY_DEPTH commits from each ref; reads every tree once.
+    """
+    heads = [(ref.name, commit) for ref in hub.history.refs(repo) if (commit := hub.history.commit(repo, ref.commit))]
+    found: dict[str, tuple[Entry, Commit | None, str | None]] = {}
+    for name, commit in sorted(heads, key=lambda head: head[0] != MAIN):
+        for e in files(hub, commit):
+            if e.lfs:
+                found.setdefault(e.digest, (e, commit, name))
+    past = {c.tree for _, head in heads for c in hub.history.log(repo, head.oid, limit=HISTORY_DEPTH)}
+    trees = _load_all(hub, past - {head.tree for _, head in heads})
+    for root in sorted(past & trees.keys()):
+        for e in _walk(trees, root, ""):
+            if e.lfs:
+                found.setdefault(e.digest, (e, None, None))
+    return list(found.values())
+
+
 class _Paths:
     """Answers 'what oid stands at this path under this root' with every tree read once."""
 
@@ -137,10 +165,10 @@ def _at(entry: Entry, path: str) -> Entry:
     return Entry(path, entry.kind, entry.oid, entry.size, entry.digest, entry.lfs)
 
 
-def _load_all(hub: Hub, root: Oid) -> dict[Oid, tuple[Entry, ...]]:
-    """Every tree under root, one question a level."""
+def _load_all(hub: Hub, roots: Iterable[Oid]) -> dict[Oid, tuple[Entry, ...]]:
+    """Every tree under the roots, one question a level."""
     trees: dict[Oid, tuple[Entry, ...]] = {}
-    level = {root}
+    level = set(roots)
     while level:
         found = hub.history.trees(level)
         trees |= {oid: tree.entries for oid, tree in found.items()}

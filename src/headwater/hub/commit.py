@@ -10,21 +10,21 @@ from headwater.core.errors import (
     BadInput,
     Busy,
     EntryNotFound,
+    RepoNotFound,
     RevisionNotFound,
     StaleParent,
     TooLarge,
 )
-from headwater.core.types import Actor, Commit, Digest, Entry, EntryKind, Oid, Repo, Staged
+from headwater.core.types import Actor, Card, Commit, Digest, Entry, EntryKind, Oid, Repo, Staged
 from headwater.hub import Hub
+from headwater.hub.browse import MAIN, listing, read, resolve
 from headwater.hub.browse import file as find_file
-from headwater.hub.browse import listing, read_small, resolve
 from headwater.hub.card import MAX_BYTES, parse_card, tags_of_files
 from headwater.hub.edit import TreeEditor
 from headwater.hub.git import make_commit, pointer_id
 from headwater.hub.intake import keep, stage
 from headwater.hub.names import branch_ref, check_path
 
-MAIN = "refs/heads/main"
 TRIES = 20
 
 
@@ -99,15 +99,24 @@ def commit(hub: Hub, actor: Actor, repo: Repo, branch: str, changes: Sequence[Ch
 
 def describe(hub: Hub, repo: Repo) -> None:
     """Read the card and the file names at main again and put them where search finds them."""
-    try:
-        head = resolve(hub, repo, "main")
-    except RevisionNotFound:
-        return  # the branch main was deleted: what was known stays
-    names = [e.path for e in listing(hub, head) if e.kind is EntryKind.FILE]
-    readme = next((e for e in listing(hub, head) if e.path == "README.md" and e.kind is EntryKind.FILE), None)
-    text = b"".join(hub.blobs.read(readme.digest, 0, min(readme.size, 4 * MAX_BYTES))) if readme else b""
+    described = None
+    # Again if main moved meanwhile: else the slower of two could leave what it read before the other's commit.
+    while (now := hub.repos.get(repo.id)) is not None and now.head != described:
+        described = now.head
+        try:
+            hub.repos.describe(repo, _card_at(hub, repo, described))
+        except RepoNotFound:  # deleted meanwhile: nothing to describe
+            return
+        except RevisionNotFound:  # squashed away meanwhile: look again
+            continue
+
+
+def _card_at(hub: Hub, repo: Repo, revision: Oid) -> Card:
+    entries = [e for e in listing(hub, resolve(hub, repo, revision)) if e.kind is EntryKind.FILE]
+    readme = next((e for e in entries if e.path == "README.md"), None)
+    text = b"".join(read(hub, readme, 0, min(readme.size, 4 * MAX_BYTES))) if readme else b""
     card = parse_card(text)
-    hub.repos.describe(repo, replace(card, tags=tuple(dict.fromkeys([*card.tags, *tags_of_files(names)]))))
+    return replace(card, tags=tuple(dict.fromkeys([*card.tags, *tags_of_files([e.path for e in entries])])))
 
 
 def squash(hub: Hub, actor: Actor, repo: Repo, branch: str, title: str) -> Commit:
@@ -228,14 +237,6 @@ def _new_size(hub: Hub, repo: Repo, ref: str, grown: int) -> int:
 def noreply(actor: Actor) -> str:
     # Real addresses do not belong into history that strangers may read.
     return f"{actor.name}@users.noreply.headwater"
-
-
-def small_text(hub: Hub, repo: Repo, revision: str, path: str, limit: int = 1_000_000) -> str | None:
-    """A small text file of a revision, or None if it has none."""
-    try:
-        return read_small(hub, find_file(hub, resolve(hub, repo, revision), path), limit).decode("utf-8", "replace")
-    except (EntryNotFound, TooLarge):
-        return None
 
 
 def drop(staged: Sequence[Staged]) -> None:

@@ -66,7 +66,7 @@ def validate_yaml(body: CardBody) -> JSONResponse:
     return JSONResponse({"errors": errors, "warnings": warnings}, 400 if errors else 200)
 
 
-@router.post("/api/{kinds}/{owner}/{name}/preupload/{revision}")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/preupload/{revision}")
 def preupload(kinds: Kinds, owner: str, name: str, revision: str, body: PreuploadBody, hub: HubDep, actor: ActorDep,
               create_pr: bool = False) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
@@ -81,7 +81,7 @@ def preupload(kinds: Kinds, owner: str, name: str, revision: str, body: Preuploa
     return {"files": answer, "commitOid": head.oid}
 
 
-@router.post("/api/{kinds}/{owner}/{name}/commit/{revision}")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/commit/{revision}")
 async def post_commit(kinds: Kinds, owner: str, name: str, revision: str, request: Request, hub: HubDep,
                       actor: ActorDep, create_pr: Annotated[str, Query()] = "",
                       hot_reload: Annotated[str, Query()] = "") -> dict[str, Any]:

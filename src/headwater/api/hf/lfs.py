@@ -52,7 +52,7 @@ def batch_models(owner: str, name: str, body: BatchBody, request: Request, hub: 
     return _batch(Kind.MODEL, owner, name, body, request, hub, actor)
 
 
-@router.post("/{kinds}/{owner}/{name}.git/info/lfs/objects/batch")
+@router.post("/{kinds:kinds}/{owner}/{name}.git/info/lfs/objects/batch")
 def batch(kinds: Kinds, owner: str, name: str, body: BatchBody, request: Request, hub: HubDep,
           actor: ActorDep) -> Response:
     return _batch(kinds.kind, owner, name, body, request, hub, actor)

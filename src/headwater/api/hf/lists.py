@@ -9,13 +9,14 @@ from fastapi import APIRouter, Query, Request, Response
 
 from headwater.api.deps import ActorDep, HubDep, base_url, segment
 from headwater.api.hf.shapes import Kinds, repo_summary, security, sibling
-from headwater.core.errors import BadInput, RepoNotFound
+from headwater.core.errors import BadInput, CorruptFile, EntryNotFound, NotBuilt, RepoNotFound, TooLarge
 from headwater.core.types import Actor, Commit, Kind, Repo, Search
 from headwater.hub import Hub
 from headwater.hub.access import find_repo
-from headwater.hub.browse import files, resolve
+from headwater.hub.browse import file, files, read_small, resolve
 from headwater.hub.facts import gguf_info, safetensors_metadata
 from headwater.hub.scan import by_path
+from headwater.weights import jsontext
 
 router = APIRouter(tags=["hub: lists"])
 
@@ -24,23 +25,27 @@ _SORTS = {"lastModified": "updated", "last_modified": "updated", "updatedAt": "u
           "trending_score": "likes", "likes7d": "likes", "author": "name", "id": "name", "name": "name"}
 Words = Annotated[list[str] | None, Query()]
 Text = Annotated[str | None, Query(max_length=500)]
+_NOT_BUILT = {"apps", "inference", "inference_provider", "num_parameters", "emissions_thresholds"}
 # One repo's information without `expand` holds these beside the summary; a list holds them when asked.
 _INFO = ("siblings", "cardData", "config", "safetensors", "gguf", "usedStorage", "spaces")
 
 
-@router.get("/api/{kinds}")
+@router.get("/api/{kinds:kinds}")
 def list_repos(kinds: Kinds, request: Request, response: Response, hub: HubDep, actor: ActorDep,
-               search: Text = None, author: Text = None, filter: Words = None, pipeline_tag: Text = None,
-               sort: Text = None, direction: int = -1, limit: Annotated[int, Query(ge=1)] = 100,
-               full: bool = False, cardData: bool = False, config: bool = False, expand: Words = None,
-               cursor: Text = None) -> list[dict[str, Any]]:
+               search: Words = None, author: Text = None, filter: Words = None, pipeline_tag: Text = None,
+               gated: bool | None = None, sort: Text = None, direction: int = -1,
+               limit: Annotated[int, Query(ge=1)] = 100, full: bool = False, cardData: bool = False,
+               config: bool = False, expand: Words = None, cursor: Text = None) -> list[dict[str, Any]]:
+    _refuse_unknown(request)
+    if gated:
+        return []  # nothing here is: a repo is public or private
     if sort is not None and sort not in _SORTS:
         raise BadInput(f"Cannot sort by {sort[:50]!r}.", hint=f"Sort by one of {', '.join(sorted(_SORTS))}.")
     tags = tuple(tag for word in filter or [] for tag in word.split(",")) + ((pipeline_tag,) if pipeline_tag else ())
     order = _SORTS[sort or "trendingScore"]
-    page = hub.repos.search(Search(kinds.kind, actor, text=search, owner=author, tags=tags, sort=order,
-                                   descending=order != "name" and direction < 0, limit=min(limit, 1000),
-                                   after=cursor))
+    page = hub.repos.search(Search(
+        kinds.kind, actor, text=" ".join(search or ()) or None, owner=author, tags=tags, sort=order,
+        descending=order != "name" and direction < 0, limit=min(limit, 1000), after=cursor))
     if page.next:
         query = [(k, v) for k, v in request.query_params.multi_items() if k != "cursor"] + [("cursor", page.next)]
         response.headers["Link"] = f'<{base_url(request)}/api/{kinds}?{urlencode(query)}>; rel="next"'
@@ -49,19 +54,19 @@ def list_repos(kinds: Kinds, request: Request, response: Response, hub: HubDep, 
     return [_item(hub, repo, None, wanted) for repo in page.repos]
 
 
-@router.get("/api/{kinds}/{owner}/{name}")
+@router.get("/api/{kinds:kinds}/{owner}/{name}")
 def info(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep, blobs: bool = False,
          securityStatus: bool = False, expand: Words = None) -> dict[str, Any]:
     return _info(hub, actor, kinds, f"{owner}/{name}", "main", blobs, securityStatus, _words(expand))
 
 
-@router.get("/api/{kinds}/{owner}/{name}/revision/{revision}")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/revision/{revision}")
 def info_at(kinds: Kinds, owner: str, name: str, revision: str, hub: HubDep, actor: ActorDep, blobs: bool = False,
             securityStatus: bool = False, expand: Words = None) -> dict[str, Any]:
     return _info(hub, actor, kinds, f"{owner}/{name}", segment(revision), blobs, securityStatus, _words(expand))
 
 
-@router.get("/api/{kinds}/{name}")
+@router.get("/api/{kinds:kinds}/{name}")
 def info_bare(kinds: Kinds, name: str) -> dict[str, Any]:
     raise RepoNotFound(f"No {kinds.kind} {name!r} here.", hint="Every repo has an owner: write owner/name.")
 
@@ -71,6 +76,12 @@ def safetensors_header(owner: str, name: str, path: str, hub: HubDep, actor: Act
                        revision: str = "main") -> dict[str, Any]:
     repo = find_repo(hub, actor, Kind.MODEL, f"{owner}/{name}")
     return safetensors_metadata(hub, repo, resolve(hub, repo, revision), segment(path))
+
+
+def _refuse_unknown(request: Request) -> None:
+    """A filter that would be dropped in silence would answer with what was not asked for."""
+    if found := sorted(request.query_params.keys() & _NOT_BUILT):
+        raise NotBuilt(f"Lists cannot be filtered by {', '.join(found)}.", hint="Use filter, search, author or sort.")
 
 
 def _info(hub: Hub, actor: Actor, kinds: Kinds, full_name: str, revision: str, blobs: bool, scans: bool,
@@ -95,6 +106,10 @@ def _item(hub: Hub, repo: Repo, commit: Commit | None, wanted: set[str], blobs: 
         item["siblings"] = [sibling(e, blobs) for e in entries]
     if "cardData" in wanted and repo.card.data:
         item["cardData"] = repo.card.data
+    if "model-index" in wanted and (found := repo.card.data.get("model-index")):
+        item["model-index"] = found
+    if "downloadsAllTime" in wanted:
+        item["downloadsAllTime"] = repo.downloads
     if "securityRepoStatus" in wanted:
         item["securityRepoStatus"] = _security(hub, entries)
     if repo.kind is Kind.MODEL:
@@ -102,11 +117,23 @@ def _item(hub: Hub, repo: Repo, commit: Commit | None, wanted: set[str], blobs: 
             item["safetensors"] = found
         if "gguf" in wanted and (found := gguf_info(hub, repo, commit)):
             item["gguf"] = found
+        if "config" in wanted and (found := _config(hub, commit)):
+            item["config"] = found
         if "spaces" in wanted:
             item["spaces"] = []
     if "usedStorage" in wanted:
         item["usedStorage"] = repo.size_bytes
     return item
+
+
+def _config(hub: Hub, commit: Commit) -> dict[str, Any]:
+    """What clients read of config.json; empty when there is none, or none that can be read."""
+    try:
+        text = read_small(hub, file(hub, commit, "config.json"))
+        said = jsontext.parse(text, "config.json")
+    except (EntryNotFound, TooLarge, CorruptFile):
+        return {}
+    return {k: v for k in ("architectures", "model_type") if (v := said.get(k))} if isinstance(said, dict) else {}
 
 
 def _security(hub: Hub, entries: list) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def move(body: MoveBody, request: Request, hub: HubDep, actor: ActorDep) -> dict
     return {"url": repo_url(base_url(request), moved)}
 
 
-@router.put("/api/{kinds}/{owner}/{name}/settings")
+@router.put("/api/{kinds:kinds}/{owner}/{name}/settings")
 def settle(kinds: Kinds, owner: str, name: str, body: SettingsBody, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.ADMIN)
     if body.gated:
@@ -89,7 +89,7 @@ def settle(kinds: Kinds, owner: str, name: str, body: SettingsBody, hub: HubDep,
     return {"private": repo.private, "visibility": "private" if repo.private else "public", "gated": False}
 
 
-@router.post("/api/{kinds}/{owner}/{name}/duplicate")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/duplicate")
 def duplicate(kinds: Kinds, owner: str, name: str, body: DuplicateBody, request: Request, hub: HubDep,
               actor: ActorDep) -> dict[str, Any]:
     source = find_repo(hub, actor, kinds.kind, f"{owner}/{name}")
@@ -101,13 +101,19 @@ def duplicate(kinds: Kinds, owner: str, name: str, body: DuplicateBody, request:
     return {"url": repo_url(base_url(request), copy), "name": copy.full_name, "filesCopyPending": False}
 
 
-@router.get("/api/{kinds}/{owner}/{name}/auth-check")
-def auth_check(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep, write: bool = False) -> dict:
-    find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE if write else Access.READ)
+@router.get("/api/{kinds:kinds}/{owner}/{name}/auth-check")
+def auth_check(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
+    find_repo(hub, actor, kinds.kind, f"{owner}/{name}")
     return {}
 
 
-@router.post("/api/{kinds}/{owner}/{name}/branch/{branch}")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/auth-check/write")
+def auth_check_write(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
+    find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
+    return {}
+
+
+@router.post("/api/{kinds:kinds}/{owner}/{name}/branch/{branch}")
 def create_branch(kinds: Kinds, owner: str, name: str, branch: str, hub: HubDep, actor: ActorDep,
                   body: Annotated[dict | None, Body()] = None) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
@@ -117,7 +123,7 @@ def create_branch(kinds: Kinds, owner: str, name: str, branch: str, hub: HubDep,
     return {"ref": ref.name, "targetCommit": ref.commit}
 
 
-@router.delete("/api/{kinds}/{owner}/{name}/branch/{branch}")
+@router.delete("/api/{kinds:kinds}/{owner}/{name}/branch/{branch}")
 def delete_branch(kinds: Kinds, owner: str, name: str, branch: str, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
     branch = segment(branch)
@@ -128,7 +134,7 @@ def delete_branch(kinds: Kinds, owner: str, name: str, branch: str, hub: HubDep,
     return {}
 
 
-@router.post("/api/{kinds}/{owner}/{name}/tag/{revision}")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/tag/{revision}")
 def create_tag(kinds: Kinds, owner: str, name: str, revision: str, body: dict, hub: HubDep,
                actor: ActorDep) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
@@ -139,7 +145,7 @@ def create_tag(kinds: Kinds, owner: str, name: str, revision: str, body: dict, h
     return {"ref": ref.name, "targetCommit": ref.commit}
 
 
-@router.delete("/api/{kinds}/{owner}/{name}/tag/{tag}")
+@router.delete("/api/{kinds:kinds}/{owner}/{name}/tag/{tag}")
 def delete_tag(kinds: Kinds, owner: str, name: str, tag: str, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
     if not hub.history.remove(repo, tag_ref(segment(tag)), by=actor):
@@ -147,7 +153,7 @@ def delete_tag(kinds: Kinds, owner: str, name: str, tag: str, hub: HubDep, actor
     return {}
 
 
-@router.post("/api/{kinds}/{owner}/{name}/super-squash/{branch}")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/super-squash/{branch}")
 def super_squash(kinds: Kinds, owner: str, name: str, branch: str, hub: HubDep, actor: ActorDep,
                  body: Annotated[dict | None, Body()] = None) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
@@ -155,17 +161,17 @@ def super_squash(kinds: Kinds, owner: str, name: str, branch: str, hub: HubDep, 
     return {"commitOid": commit.squash(hub, actor, repo, segment(branch), title[:500]).oid}
 
 
-@router.post("/api/{kinds}/{owner}/{name}/like")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/like")
 def like(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
     return _like(hub, actor, kinds, f"{owner}/{name}", True)
 
 
-@router.delete("/api/{kinds}/{owner}/{name}/like")
+@router.delete("/api/{kinds:kinds}/{owner}/{name}/like")
 def unlike(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
     return _like(hub, actor, kinds, f"{owner}/{name}", False)
 
 
-@router.get("/api/{kinds}/{owner}/{name}/likers")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/likers")
 def likers(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep) -> list[dict[str, Any]]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}")
     accounts = [hub.accounts.find(user) for user in hub.repos.likers(repo)]

@@ -29,7 +29,7 @@ def resolve_model(owner: str, name: str, revision: str, path: str, request: Requ
     return _resolve(Kind.MODEL, f"{owner}/{name}", segment(revision), segment(path), request, hub, actor)
 
 
-@router.api_route("/{kinds}/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
+@router.api_route("/{kinds:kinds}/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
 def resolve_any(kinds: Kinds, owner: str, name: str, revision: str, path: str, request: Request, hub: HubDep,
                 actor: ActorDep) -> Response:
     return _resolve(kinds.kind, f"{owner}/{name}", segment(revision), segment(path), request, hub, actor)

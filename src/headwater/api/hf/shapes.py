@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from starlette.convertors import StringConvertor, register_url_convertor
+
 from headwater.core.types import Account, Commit, Entry, EntryKind, Finding, Kind, Ref, Repo
 
 # The size of a git-lfs pointer file: three lines, of which only the size's digits vary.
@@ -21,6 +23,15 @@ class Kinds(StrEnum):
     @property
     def kind(self) -> Kind:
         return Kind(self.value[:-1])
+
+
+class _OnlyKinds(StringConvertor):
+    """`{kinds:kinds}` in a route matches no other plural, so /api/spaces/… goes on to where it is refused."""
+
+    regex = "|".join(Kinds)
+
+
+register_url_convertor("kinds", _OnlyKinds())
 
 
 def kind_of(text: str | None) -> Kind | None:

@@ -21,14 +21,14 @@ PAGE, EXPANDED_PAGE, COMMITS_PAGE = 1000, 50, 50
 Text = Annotated[str | None, Query(max_length=2000)]
 
 
-@router.get("/api/{kinds}/{owner}/{name}/tree/{revision}")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/tree/{revision}")
 def tree(kinds: Kinds, owner: str, name: str, revision: str, request: Request, response: Response, hub: HubDep,
          actor: ActorDep, recursive: bool = False, expand: bool = False, cursor: Text = None,
          limit: Annotated[int | None, Query(ge=1)] = None) -> list[dict[str, Any]]:
     return tree_at(kinds, owner, name, revision, "", request, response, hub, actor, recursive, expand, cursor, limit)
 
 
-@router.get("/api/{kinds}/{owner}/{name}/tree/{revision}/{path:path}")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/tree/{revision}/{path:path}")
 def tree_at(kinds: Kinds, owner: str, name: str, revision: str, path: str, request: Request, response: Response,
             hub: HubDep, actor: ActorDep, recursive: bool = False, expand: bool = False, cursor: Text = None,
             limit: Annotated[int | None, Query(ge=1)] = None) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def tree_at(kinds: Kinds, owner: str, name: str, revision: str, path: str, reque
     return _items(hub, repo, commit, page, expand)
 
 
-@router.post("/api/{kinds}/{owner}/{name}/paths-info/{revision}")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/paths-info/{revision}")
 def paths_info(kinds: Kinds, owner: str, name: str, revision: str, hub: HubDep, actor: ActorDep,
                paths: Annotated[list[str], Form()], expand: Annotated[bool, Form()] = False) -> list[dict[str, Any]]:
     if len(paths) > 10_000:
@@ -65,7 +65,7 @@ def paths_info(kinds: Kinds, owner: str, name: str, revision: str, hub: HubDep, 
     return _items(hub, repo, commit, found, expand)
 
 
-@router.get("/api/{kinds}/{owner}/{name}/commits/{revision}")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/commits/{revision}")
 def commits(kinds: Kinds, owner: str, name: str, revision: str, request: Request, response: Response, hub: HubDep,
             actor: ActorDep, expand: Annotated[list[str] | None, Query(alias="expand[]")] = None, p: int = 0,
             limit: Annotated[int, Query(ge=1)] = COMMITS_PAGE) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def commits(kinds: Kinds, owner: str, name: str, revision: str, request: Request
     return [commit_item(c, formatted) for c in log[:limit]]
 
 
-@router.get("/api/{kinds}/{owner}/{name}/refs")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/refs")
 def refs(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep,
          include_prs: bool = False) -> dict[str, Any]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}")
@@ -92,20 +92,15 @@ def refs(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep,
     return {**answer, "pullRequests": []} if include_prs else answer
 
 
-@router.get("/api/{kinds}/{owner}/{name}/lfs-files")
+@router.get("/api/{kinds:kinds}/{owner}/{name}/lfs-files")
 def lfs_files(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep) -> list[dict[str, Any]]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
-    known = hub.history.digests(repo)
-    names: dict[str, Entry] = {}
-    for ref in hub.history.refs(repo):
-        commit = hub.history.commit(repo, ref.commit)
-        names |= {e.digest: e for e in browse.files(hub, commit) if e.lfs} if commit else {}
-    return [{"fileOid": digest, "filename": names[digest].path if digest in names else digest, "oid": digest,
-             "pushedAt": when(repo.updated_at), "ref": "refs/heads/main" if digest in names else None, "size": size}
-            for digest, size in sorted(known.items())]
+    return [{"fileOid": e.digest, "filename": e.path, "oid": e.digest, "size": e.size, "ref": ref,
+             "pushedAt": when(commit.created_at if commit else repo.updated_at)}
+            for e, commit, ref in browse.lfs_files(hub, repo)]
 
 
-@router.post("/api/{kinds}/{owner}/{name}/lfs-files/batch")
+@router.post("/api/{kinds:kinds}/{owner}/{name}/lfs-files/batch")
 def delete_lfs_files(kinds: Kinds, owner: str, name: str, hub: HubDep, actor: ActorDep) -> None:
     find_repo(hub, actor, kinds.kind, f"{owner}/{name}", Access.WRITE)
     raise NotBuilt("Deleting bytes out of history is not built: a revision always reads the same.",

@@ -35,6 +35,9 @@ def build() -> APIRouter:
         for kinds in ("models", "datasets"):
             _refuse(router, f"/api/{kinds}/{{owner}}/{{name}}/{part}", reason)
             _refuse(router, f"/api/{kinds}/{{owner}}/{{name}}/{part}/{{rest:path}}", reason)
+    for who in ("users", "organizations"):
+        for what in ("followers", "following"):
+            _refuse(router, f"/api/{who}/{{name}}/{what}", "Nobody follows anybody here.")
     _refuse(router, "/api/settings/webhooks", "Webhooks are not built.")
     _refuse(router, "/api/settings/webhooks/{rest:path}", "Webhooks are not built.")
     router.add_api_route("/api/{rest:path}", _unknown, methods=_METHODS)
