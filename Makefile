@@ -1,6 +1,6 @@
 # make up    install and serve the hub, with a starter model
 # make test  install what the tests need and run them
-.PHONY: help up install test lint bench soak clean
+.PHONY: help up install test lint bench soak vendor messages clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -34,6 +34,12 @@ bench: $(VENV)/.tests ## measure beside the peers; writes docs/numbers.md
 
 soak: $(VENV)/.tests ## the long checks
 	$(BIN)/pytest -m soak tests/soak
+
+vendor: $(VENV)/.tests ## for maintainers: fetch the pages' browser libraries from npm anew
+	$(BIN)/python tools/vendor.py
+
+messages: $(VENV)/.tests ## for maintainers: bring the pages' catalogues of words up to date
+	$(BIN)/python tools/messages.py
 
 clean: ## remove the environment
 	rm -rf $(VENV)
