@@ -1,7 +1,7 @@
 """JSON from strangers, with its size, depth and number of values bounded before and while it is read.
 
 Stricter than the json module: a key twice in one object, NaN, and numbers like -0 or 1e400 are refused.
-Worst measured cost for the full 25 MB: see tests/weights/test_jsontext.py, which holds it under MAX_MEMORY.
+tests/weights/test_safetensors.py holds the worst of it under MAX_MEMORY.
 """
 
 from __future__ import annotations
