@@ -27,6 +27,7 @@ from headwater.hub.accounts import owner_actor
 from headwater.hub.commit import Add, commit
 
 ASK = [{"role": "user", "content": "Where does the river run?"}]
+pytestmark = pytest.mark.xdist_group("openai")  # one hub for the module
 QUEUE = 6
 PARIS = [{"role": "system", "content": "You are a helpful assistant."},
          {"role": "user", "content": "What is the capital of France?"}]
@@ -253,7 +254,8 @@ def test_errors_are_the_clients_own_classes(served, client):
     def ask(model):
         return client.chat.completions.create(model=model, messages=ASK)
 
-    for model in ("local/nothing", "nobody/none", "gpt-4o", "local/river@nowhere", "local/words", "../x", ""):
+    for model in ("local/nothing", "nobody/none", "gpt-4o", "local/river@nowhere", "local/words", "../x", "",
+                  "/", "@", "a/b/c", "local/\0", "local/river@\0", "local/" + "x" * 400, "河/水"):
         with pytest.raises(openai.NotFoundError) as missing:
             ask(model)
         assert missing.value.code == "model_not_found", model

@@ -135,7 +135,7 @@ def test_an_unused_model_is_unloaded_and_comes_back(tmp_path):
         async with chat_over(folders(tmp_path, "a"), worker_idle_s=1) as (chat, shelf):
             await answer(chat, "me/a")
             [pid] = pids(chat).values()
-            await until(lambda: not chat.workers.loaded(), 5)
+            await until(lambda: not chat.workers.loaded(), 20)
             assert is_gone(pid)
             await answer(chat, "me/a")
             assert shelf.laid == ["me/a", "me/a"]
@@ -157,18 +157,18 @@ def test_a_killed_worker_ends_its_streams_with_an_error_and_others_live(tmp_path
             await b.aclose()
             started = time.monotonic()
             events = await answer(chat, "me/a", max_tokens=2)
-            assert isinstance(events[-1], Finished) and time.monotonic() - started < 5
+            assert isinstance(events[-1], Finished) and time.monotonic() - started < 10
 
     asyncio.run(story())
 
 
 def test_a_hung_worker_is_stopped_after_the_silence_allowed(tmp_path):
     async def story():
-        async with chat_over(endless(tmp_path, "a"), worker_silence_s=1) as (chat, _):
+        async with chat_over(endless(tmp_path, "a"), worker_silence_s=2) as (chat, _):
             events, _ = await begin(chat, "me/a")
             [pid] = pids(chat).values()
             os.kill(pid, signal.SIGSTOP)
-            with pytest.raises(EngineFailed, match="said nothing for 1 s"):
+            with pytest.raises(EngineFailed, match="said nothing for 2 s"):
                 while True:
                     await anext(events)
             assert is_gone(pid)

@@ -19,6 +19,7 @@ from headwater.chat.process import environment
 from headwater.core.ports import ChatEngine
 from headwater.engines import ENGINES
 
+pytestmark = pytest.mark.xdist_group("engines")  # one worker of each engine for the module
 ASK = [{"role": "system", "content": "You are a helpful assistant."},
        {"role": "user", "content": "What is the capital of France?"}]
 
