@@ -473,6 +473,7 @@ def test_a_full_disk_while_a_file_is_built_is_told_and_the_next_push_sends_the_b
         patched.setattr(type(hub.blobs), "adopt", adopt)
         with pytest.raises(DiskFull):
             register(hub, grant, shard([WHOLE], [ONE]))
+    assert left_over(hub) == []
     assert granted(hub, owner, repo).generation.name != grant.generation.name
     push(hub, owner, repo, [WHOLE], [ONE])
     assert kept(hub, WHOLE)

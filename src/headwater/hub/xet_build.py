@@ -149,7 +149,11 @@ class Builder:
                 if not again:
                     raise self.generation.unknown(file.segments[0].xorb) from None
         expect(staged, digest=file.sha256, size=file.size)
-        keep(self.hub, self.repo, staged)
+        try:
+            keep(self.hub, self.repo, staged)
+        except BaseException:
+            Path(staged.path).unlink(missing_ok=True)
+            raise
 
     def _moved_by(self, file: ShardFile) -> dict[Path, int]:
         """The files, with their sizes, of xorbs that are new, go whole into this file, and into no other of this
