@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from headwater.cli._hub import Door
-from headwater.core.errors import HeadwaterError
+from headwater.cli._hub import NOT_RUNNING, Door
+from headwater.core.errors import HeadwaterError, Unavailable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -33,8 +35,15 @@ def client_of(door: Door, *, quiet: bool) -> HfApi:
     return HfApi(endpoint=door.url, token=door.token or False, library_name="headwater")
 
 
-def said(error: Exception) -> ClientFailed:
-    """The client's error in one line, with what the hub said in it."""
-    server: Any = getattr(error, "server_message", None)
-    text = server or str(error).strip().splitlines()[-1:] or [type(error).__name__]
-    return ClientFailed(text if isinstance(text, str) else text[0])
+@contextmanager
+def told(door: Door) -> Iterator[None]:
+    """The client's errors in one line, with what the hub said in it."""
+    try:
+        yield
+    except HeadwaterError:
+        raise
+    except Exception as error:  # versions of the client stand on requests, httpx or httpx2, each with its own errors
+        if "Connect" in type(error).__name__:
+            raise Unavailable(f"The hub at {door.url} refused the connection.", hint=NOT_RUNNING) from None
+        said = getattr(error, "server_message", None) or (str(error).strip().splitlines() or [""])[-1]
+        raise ClientFailed(said or type(error).__name__) from error

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headwater.hub.backup import Restored
 
 RUN_FILE, LOCK_FILE = "headwater.run", "headwater.lock"
+NOT_RUNNING = "Is it running? Start it with `headwater up`, or set HEADWATER_URL."
 WAIT_S = 5.0
 """How long a command waits for a hub that is just starting, or ending."""
 
@@ -75,8 +76,7 @@ class Door:
                 yield answer
         except httpx.TransportError as error:
             why = "refused the connection" if isinstance(error, httpx.ConnectError) else f"broke off ({error})"
-            raise Unavailable(f"The hub at {self.url} {why}.",
-                              hint="Is it running? Start it with `headwater up`, or set HEADWATER_URL.") from None
+            raise Unavailable(f"The hub at {self.url} {why}.", hint=NOT_RUNNING) from None
 
 
 def _refused(answer: httpx.Response) -> HubError:
@@ -248,6 +248,19 @@ def terminal_token(app: App, *, only_if_closed: bool = False, name: str | None =
         yield secret
     finally:
         app.hub.accounts.revoke(owner.account, name, by=owner)
+
+
+@contextmanager
+def held_alone(settings: Settings) -> Iterator[App]:
+    """The app over a data folder nobody else uses meanwhile: for `up`."""
+    with held(settings, alone=True):
+        from headwater.app import open_app
+
+        app = open_app(settings)
+        try:
+            yield app
+        finally:
+            app.records.close()
 
 
 @contextmanager

@@ -25,7 +25,7 @@ HEAD_MAX = 65_536
 """Bytes of a request's first line and headers together; also of what may follow a chunked body."""
 KEEP_ALIVE_S = 75
 """Longer than a proxy keeps an idle connection (nginx: 60 s), so that it is never the hub that hangs up first."""
-GRACE_S = 10
+GRACE_S = 5
 """For answers under way when the hub is told to stop."""
 
 

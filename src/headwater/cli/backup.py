@@ -17,9 +17,10 @@ def backup(
     *,
     common: Common = Common(),
 ) -> int:
-    """Copy records and files of the hub to a folder or a .tar file, while it runs. Exits 1 if bytes are missing.
+    """Copy records and files of the hub to a folder or a .tar file.
 
-    It holds password and token hashes: keep it where only you can read it. Settings (headwater.toml) are not in it.
+    The hub may run meanwhile. Exits 1 when bytes are damaged or gone; the rest is then safe. The backup holds
+    password and token hashes: keep it where only you can read it. Settings (headwater.toml) are not in it.
     """
     from headwater.cli._hub import data_folder
     from headwater.cli._progress import Bar

@@ -16,7 +16,10 @@ def doctor(
     *,
     common: Common = Common(),
 ) -> int:
-    """Say whether the hub is well, or whether a model would run. Exits 1 when something is bad."""
+    """Say whether the hub is well, or whether a model would run.
+
+    Exits 1 when something is bad.
+    """
     from headwater.cli._hub import path_of, reach
 
     with reach(common) as door:

@@ -29,7 +29,10 @@ def list_(
 
 def cancel(job: Annotated[str, Parameter(help="The id `headwater jobs list` shows.")], *,
            common: Common = Common()) -> None:
-    """Cancel a job: at once if it waits, at its next step if it runs."""
+    """Cancel a job.
+
+    One that waits is cancelled at once, one that runs at its next step.
+    """
     from headwater.cli._hub import path_of, reach
 
     with reach(common) as door:

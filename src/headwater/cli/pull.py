@@ -18,21 +18,20 @@ def pull(
     only: Annotated[tuple[str, ...], Parameter(negative="", help="Patterns of files to fetch, such as '*.gguf'.")] = (),
     common: Common = Common(),
 ) -> None:
-    """Fetch the files of a repo, through huggingface_hub's own client. Prints the folder they are in."""
-    from headwater.cli._client import client_of, said
+    """Fetch the files of a repo.
+
+    They come through huggingface_hub's own client; the folder they are in is printed.
+    """
+    from headwater.cli._client import client_of, told
     from headwater.cli._hub import reach
 
     name, _, revision = repo.partition("@")
     with reach(common) as door:
         api = client_of(door, quiet=common.json)
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        try:
+        with told(door):
             revision = api.repo_info(name, repo_type=kind, revision=revision or None).sha
             folder = api.snapshot_download(name, repo_type=kind, revision=revision, local_dir=to,
                                            allow_patterns=[*only] or None)
-        except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
-            raise said(error) from error
     if common.json:
         show_json({"repo": name, "kind": kind, "revision": revision, "folder": str(Path(folder).absolute())})
     else:

@@ -21,8 +21,11 @@ def push(
     private: Annotated[bool, Parameter(negative="", help="Make a new repo private.")] = False,
     common: Common = Common(),
 ) -> None:
-    """Send a folder or a file to a repo of the hub, as one commit, through huggingface_hub's own client."""
-    from headwater.cli._client import client_of, said
+    """Send a folder or a file to a repo of the hub.
+
+    It goes as one commit, through huggingface_hub's own client.
+    """
+    from headwater.cli._client import client_of, told
     from headwater.cli._hub import reach
 
     source = source.expanduser()
@@ -30,18 +33,14 @@ def push(
         raise BadInput(f"There is no {source}.", hint="Name a folder or a file.")
     with reach(common) as door:
         api = client_of(door, quiet=common.json)
-        from huggingface_hub.errors import HfHubHTTPError
-
         where = {"repo_id": repo, "repo_type": kind, "revision": branch,
                  "commit_message": message or f"Upload {source.resolve().name}"}
-        try:
+        with told(door):
             api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
             if source.is_dir():
                 made = api.upload_folder(folder_path=source, **where)
             else:
                 made = api.upload_file(path_or_fileobj=source, path_in_repo=source.name, **where)
-        except (HfHubHTTPError, ValueError, OSError) as error:
-            raise said(error) from error
         url = f"{door.url}/{'datasets/' if kind == 'dataset' else ''}{repo}"
     if common.json:
         show_json({"repo": repo, "kind": kind, "revision": made.oid, "url": url})

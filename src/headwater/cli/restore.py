@@ -16,9 +16,10 @@ def restore(
     *,
     common: Common = Common(),
 ) -> None:
-    """Lay a backup out in an empty data folder (--data), and the empty database that folder's settings name.
+    """Lay a backup out in an empty data folder.
 
-    Every file is hashed on the way. Interrupted, it goes on when it is run again.
+    Records go to the database which that folder's settings name, if they name one; it must be empty too. Every
+    file is hashed on the way. Interrupted, it goes on when it is run again.
     """
     from headwater.cli._hub import restore_here
     from headwater.cli._progress import Bar

@@ -6,7 +6,10 @@ from headwater.cli._common import Common, note, show_json, show_table
 
 
 def scrub(*, common: Common = Common()) -> int:
-    """Read every file again and hash it; set aside what is damaged. Exits 1 when something is."""
+    """Read every file again and hash it; set aside what is damaged.
+
+    Exits 1 when something is.
+    """
     from headwater.cli._hub import reach
     from headwater.cli._job import see_through
 

@@ -14,7 +14,10 @@ def sweep(
     grace: Annotated[float | None, Parameter(help="Spare bytes younger than so many seconds (sweep_grace_s).")] = None,
     common: Common = Common(),
 ) -> None:
-    """Delete bytes that no commit names any more, and uploads that were given up."""
+    """Delete bytes that no commit names any more.
+
+    Uploads that were given up go too.
+    """
     from headwater.cli._hub import reach
     from headwater.cli._job import see_through
 

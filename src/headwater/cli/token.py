@@ -40,6 +40,8 @@ def list_(*, user: User = None, common: Common = Common()) -> None:
 
     with reach(common) as door:
         tokens = door.get("/api/headwater/tokens", user=user)
+    # Those that `headwater` itself makes for as long as it runs are nobody's to keep.
+    tokens = [t for t in tokens if not t["name"].startswith("terminal ")]
     if common.json:
         show_json(tokens)
         return

@@ -31,34 +31,28 @@ def up(
 
     Runs until it is told to stop (Ctrl-C, SIGTERM). On this machine alone it needs no account.
     """
-    from headwater.cli._hub import held, run_file, terminal_token
+    from headwater.cli._hub import held_alone, run_file, terminal_token
+    from headwater.cli._serve import Server, configure, listen
     from headwater.core.settings import load
 
     settings = load(common.data, {"host": host, "port": port})
-    with held(settings, alone=True):
-        from headwater.app import open_app
-        from headwater.cli._serve import Server, configure, listen
+    with held_alone(settings) as app:
+        _may_listen(app, settings)
+        listening = listen(settings.host, settings.port)
+        url = _url(settings, listening.getsockname()[1])
+        stopping = threading.Event()
 
-        app = open_app(settings)
-        try:
-            _may_listen(app, settings)
-            listening = listen(settings.host, settings.port)
-            url = _url(settings, listening.getsockname()[1])
-            stopping = threading.Event()
+        def begin() -> None:
+            _say(app, url, common.json)
+            if starter:
+                threading.Thread(target=_add_starter, args=(app, stopping), daemon=True).start()
 
-            def begin() -> None:
-                _say(app, url, common.json)
-                if starter:
-                    threading.Thread(target=_add_starter, args=(app, stopping), daemon=True).start()
-
-            with (terminal_token(app, name=f"terminal {socket.gethostname()}") as token,
-                  run_file(settings.data, url, token or "")):
-                server = Server(configure(app.http, settings), on_start=begin, on_stop=stopping.set)
-                server.run([listening])
-                if not server.started:
-                    raise HeadwaterError("The hub did not start.", hint="The lines above say why.")
-        finally:
-            app.records.close()
+        with (terminal_token(app, name=f"terminal {socket.gethostname()}") as token,
+              run_file(settings.data, url, token or "")):
+            server = Server(configure(app.http, settings), on_start=begin, on_stop=stopping.set)
+            server.run([listening])
+            if not server.started:
+                raise HeadwaterError("The hub did not start.", hint="The lines above say why.")
 
 
 def _may_listen(app: App, settings: Settings) -> None:

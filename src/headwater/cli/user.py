@@ -23,7 +23,10 @@ def create(
     no_password: Annotated[bool, Parameter(negative="", help="Cannot sign in; only tokens made for it work.")] = False,
     common: Common = Common(),
 ) -> None:
-    """Make a user. The first one with a password closes an open hub: from then on everybody signs in."""
+    """Make a user. The first one with a password closes an open hub.
+
+    From then on everybody signs in, or sends a token.
+    """
     from headwater.cli._hub import reach
 
     password = None if no_password else _password(password_stdin)
@@ -52,7 +55,10 @@ def list_(*, common: Common = Common()) -> None:
 
 
 def password(name: str, *, password_stdin: FromStdin = False, common: Common = Common()) -> None:
-    """Set a user's password. Ends the sessions of that user."""
+    """Set a user's password.
+
+    Ends the sessions of that user.
+    """
     from headwater.cli._hub import path_of, reach
 
     secret = _password(password_stdin)
