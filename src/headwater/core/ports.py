@@ -6,7 +6,7 @@ All verbs are synchronous and safe to call from many threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -145,8 +145,14 @@ class Holdings(Protocol):
     def grant(self, repo: Repo, digest: Digest, size: int, *, seconds: float) -> None:
         """Lease a digest to a repo; extends a lease there is."""
 
+    def grant_all(self, repo: Repo, sizes: Mapping[Digest, int], *, seconds: float) -> None:
+        """grant() for many digests in one transaction."""
+
     def kept(self, digest: Digest) -> None:
         """The bytes are in the blob store now."""
+
+    def kept_all(self, digests: Iterable[Digest]) -> None:
+        """kept() for many digests in one transaction: all of them or none."""
 
     def sizes(self, repo: Repo, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Of these digests, those the repo may name (kept, and leased to it or in its history), with sizes."""

@@ -22,7 +22,7 @@ from headwater.hub.browse import file as find_file
 from headwater.hub.card import MAX_BYTES, parse_card, tags_of_files
 from headwater.hub.edit import TreeEditor
 from headwater.hub.git import make_commit, pointer_id
-from headwater.hub.intake import keep, stage
+from headwater.hub.intake import keep_all, stage
 from headwater.hub.names import branch_ref, check_path
 
 TRIES = 20
@@ -147,29 +147,33 @@ def looks_binary(sample: bytes) -> bool:
 
 def _keep_bytes(hub: Hub, repo: Repo, changes: Sequence[Change]) -> list[Change]:
     """Check every path; turn content and staged bytes into kept digests; check the digests named."""
-    ready: list[Change] = []
-    named: dict[Digest, int | None] = {}
     for change in changes:
         check_path(change.path)
-        if isinstance(change, Add) and change.digest is None:
-            staged = change.staged or _stage(hub, change)
-            oid = staged.git_oid
-            keep(hub, repo, staged)
-            # A regular file's git oid is of its bytes; without one it is a pointer, as git-lfs would have it.
-            change = Add(change.path, digest=staged.digest, size=staged.size,
-                         staged=Staged("", staged.digest, staged.size, oid))
-        elif isinstance(change, Add):
-            named[change.digest] = change.size
-        ready.append(change)
+    received = {i: change.staged or _stage(hub, change) for i, change in enumerate(changes)
+                if isinstance(change, Add) and change.digest is None}
+    if received:
+        keep_all(hub, repo, list(received.values()))
+    named = {c.digest: c.size for c in changes if isinstance(c, Add) and c.digest is not None}
     sizes = hub.holdings.sizes(repo, named)
-    for digest, size in named.items():
-        if digest not in sizes:
-            raise EntryNotFound(f"The bytes sha256 {digest} were not uploaded to {repo.full_name}.",
-                                hint="Upload them (LFS or Xet), then commit again.")
-        if size is not None and size != sizes[digest]:
-            raise BadInput(f"sha256 {digest} has {sizes[digest]:,} bytes, not {size:,}.")
-    return [Add(c.path, digest=c.digest, size=sizes.get(c.digest, c.size), staged=c.staged)
-            if isinstance(c, Add) else c for c in ready]
+    ready: list[Change] = []
+    for i, change in enumerate(changes):
+        if i in received:
+            change = Add(change.path, digest=received[i].digest, size=received[i].size, staged=received[i])
+        elif isinstance(change, Add):
+            change = replace(change, size=_size_named(repo, change, sizes))
+        ready.append(change)
+    return ready
+
+
+def _size_named(repo: Repo, add: Add, sizes: dict[Digest, int]) -> int:
+    """The size of the digest a change names. Raises EntryNotFound if it may not be named, BadInput for a wrong size."""
+    if add.digest not in sizes:
+        raise EntryNotFound(f"The bytes sha256 {add.digest} were not uploaded to {repo.full_name}.",
+                            hint="Upload them (LFS or Xet), then commit again.")
+    size = sizes[add.digest]
+    if add.size is not None and add.size != size:
+        raise BadInput(f"sha256 {add.digest} has {size:,} bytes, not {add.size:,}.")
+    return size
 
 
 def _stage(hub: Hub, change: Add) -> Staged:
@@ -220,6 +224,7 @@ def _build(hub: Hub, actor: Actor, repo: Repo, base: Commit, changes: Sequence[C
 
 
 def _entry(add: Add) -> Entry:
+    # A regular file's git oid is of its bytes; without one it is a pointer, as git-lfs would have it.
     oid = add.staged.git_oid if add.staged else None
     return Entry(add.path, EntryKind.FILE, oid or pointer_id(add.digest, add.size), add.size, add.digest,
                  lfs=oid is None)

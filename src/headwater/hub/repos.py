@@ -50,8 +50,7 @@ def duplicate(hub: Hub, actor: Actor, source: Repo, owner: str, name: str, *, pr
     commit_there = resolve(hub, source, "main")
     repo = create(hub, actor, source.kind, owner, name, private=source.private if private is None else private)
     entries = files(hub, commit_there)
-    for e in entries:
-        hub.holdings.grant(repo, e.digest, e.size, seconds=hub.settings.upload_seconds)
+    hub.holdings.grant_all(repo, {e.digest: e.size for e in entries}, seconds=hub.settings.upload_seconds)
     put_entries(hub, actor, repo, entries, title=f"Duplicate {source.full_name}",
                 message=f"From revision {commit_there.oid}")
     return repo

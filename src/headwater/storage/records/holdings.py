@@ -8,7 +8,7 @@ and makes it anew (grant) or refuses (advance). Locks are taken in one order: re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
 
@@ -26,23 +26,41 @@ class SqlHoldings:
 
     def grant(self, repo: Repo, digest: Digest, size: int, *, seconds: float) -> None:
         """Raises RepoNotFound if the repo was deleted meanwhile."""
+        self.grant_all(repo, {digest: size}, seconds=seconds)
+
+    def grant_all(self, repo: Repo, sizes: Mapping[Digest, int], *, seconds: float) -> None:
+        """Raises RepoNotFound if the repo was deleted meanwhile."""
+        if not sizes:
+            return
         now = self._db.now()
         with self._db.write() as connection:
             lock = select(repos.c.id).where(repos.c.id == repo.id).with_for_update(read=True, key_share=True)
             if connection.scalar(lock) is None:
                 raise RepoNotFound(f"{repo.full_name} was deleted meanwhile.", hint="Create it again.")
-            row = insert(connection, blobs).values(digest=digest, size=size, created_at=now, kept=False)
-            connection.execute(row.on_conflict_do_update(index_elements=["digest"], set_={"created_at": now}))
-            lease = insert(connection, leases).values(digest=digest, repo_id=repo.id, expires_at=now + seconds)
-            connection.execute(lease.on_conflict_do_update(
+            row = insert(connection, blobs).on_conflict_do_update(index_elements=["digest"], set_={"created_at": now})
+            # Sorted, so that two grants of the same digests take their rows in one order.
+            connection.execute(row, [{"digest": digest, "size": sizes[digest], "created_at": now, "kept": False}
+                                     for digest in sorted(sizes)])
+            lease = insert(connection, leases)
+            lease = lease.on_conflict_do_update(
                 index_elements=["digest", "repo_id"], set_={"expires_at": lease.excluded.expires_at},
-                where=leases.c.expires_at < lease.excluded.expires_at))
+                where=leases.c.expires_at < lease.excluded.expires_at)
+            connection.execute(lease, [{"digest": digest, "repo_id": repo.id, "expires_at": now + seconds}
+                                       for digest in sorted(sizes)])
 
     def kept(self, digest: Digest) -> None:
         """Raises Conflict if the lease ran out and the sweep took the digest before its bytes came."""
+        self.kept_all([digest])
+
+    def kept_all(self, digests: Iterable[Digest]) -> None:
+        """Raises Conflict as kept() does, and then marks none."""
+        wanted = sorted(set(digests))
         with self._db.write() as connection:
-            if not connection.execute(update(blobs).where(blobs.c.digest == digest).values(kept=True)).rowcount:
-                raise Conflict(f"The upload of {digest} took longer than its lease.", hint="Upload the file again.")
+            held = select(blobs.c.digest).where(among(blobs.c.digest, wanted)).order_by(blobs.c.digest)
+            there = set(connection.scalars(held.with_for_update(key_share=True)))
+            if lost := set(wanted) - there:
+                raise Conflict(f"The upload of {min(lost)} took longer than its lease.", hint="Upload the file again.")
+            connection.execute(update(blobs).where(among(blobs.c.digest, wanted)).values(kept=True))
 
     def sizes(self, repo: Repo, digests: Iterable[Digest]) -> dict[Digest, int]:
         leased = exists().where(leases.c.digest == blobs.c.digest, leases.c.repo_id == repo.id,
