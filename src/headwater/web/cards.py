@@ -47,7 +47,7 @@ def without_title(body: str, name: str) -> str:
 def begins_with(body: str, line: str) -> bool:
     """Whether the first words of a card's body, headings aside, are this line."""
     blocks = [b.strip() for b in re.split(r"\n\s*\n", body[:2000]) if b.strip() and not b.lstrip().startswith("#")]
-    return bool(blocks and line) and " ".join(blocks[0].split())[:40] == line[:40]
+    return bool(blocks and line) and opening(blocks[0]) == line
 
 
 def marks(repo: Repo) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from headwater.core.types import Entry, Finding, Kind
 from headwater.hub import Hub, browse
 from headwater.hub.facts import facts
+from headwater.hub.scan import by_path
 from headwater.web import cards, markdown
 from headwater.web.pages._repo import Place, PlaceDep, readme_body, repo_page
 from headwater.web.site import HubDep, visitor
@@ -52,9 +53,7 @@ def known_bases(hub: Hub, here: Place) -> set[str]:
 
 
 def security(hub: Hub, entries: Sequence[Entry]) -> Security:
-    by_digest = hub.holdings.findings({e.digest for e in entries if e.digest})
+    known = by_path(hub, list(entries))
     order = ("dangerous", "suspicious", "notice")
-    found = [Finding(e.path, by_digest[e.digest].level, by_digest[e.digest].reason)
-             for e in entries if e.digest in by_digest]
-    loud = sorted((f for f in found if f.level in order), key=lambda f: (order.index(f.level), f.path))
-    return Security(loud, len(found), len(entries))
+    loud = sorted((f for f in known.values() if f.level in order), key=lambda f: (order.index(f.level), f.path))
+    return Security(loud, len(known), len(entries))
