@@ -64,6 +64,17 @@ def test_the_sweep_takes_what_nobody_names_or_leases_and_nothing_else(world):
     assert dict(world.records.holdings.all()) == {digest("named"): 5, digest("leased"): 6}
 
 
+def test_the_grace_runs_from_the_newest_grant(world):
+    repo = world.repo()
+    world.keep(repo, "a", seconds=1)
+    world.clock.at += 3 * HOUR
+    world.keep(repo, "a", seconds=1)
+    world.clock.at += HOUR
+    assert world.sweep(grace_s=2 * HOUR) == set()
+    world.clock.at += HOUR
+    assert world.sweep(grace_s=2 * HOUR) == {digest("a")}
+
+
 def test_the_sweep_stops_at_its_limit_and_goes_on_next_time(world):
     repo = world.repo()
     world.keep(repo, *map(str, range(10)), seconds=1)

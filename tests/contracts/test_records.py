@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import pytest
 from record_samples import MAIN
@@ -354,3 +355,15 @@ def test_a_url_that_is_not_postgresql_and_a_server_that_is_not_there(tmp_path):
         open_records("mysql://x/y", tmp_path)
     with pytest.raises(Unavailable):
         open_records(f"postgresql://nobody@/none?host={tmp_path}", tmp_path)
+
+
+def test_a_url_that_cannot_be_read_is_refused_without_showing_the_password(tmp_path):
+    with pytest.raises(BadInput) as refused:
+        open_records("postgresql://ann:geheim@host:port/db", tmp_path)
+    assert "geheim" not in str(refused.value)
+
+
+def test_without_the_driver_the_way_to_install_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(Unavailable, match="pip install"):
+        open_records("postgresql://host/db", tmp_path)

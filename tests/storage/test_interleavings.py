@@ -153,9 +153,9 @@ def test_bytes_somebody_only_asked_to_bring_between_being_doomed_and_deleted_may
     commit_x(store)
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_commit_done_after_the_sweep_looked_and_before_it_locked_is_seen(store):
-    if store.records.engine.dialect.name == "sqlite":
-        pytest.skip("on SQLite the sweep holds the only write lock before it looks")
+    """On SQLite there is no such moment: the sweep holds the only write lock before it looks."""
     other = Beside(lambda: commit_x(store))
 
     def slow(connection, cursor, statement, parameters, context, many):

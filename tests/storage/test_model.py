@@ -6,6 +6,7 @@ lease holds is there; the sweep took exactly what it may take. In the end everyt
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ from headwater.storage.blobs.folder import FolderBlobs
 from headwater.storage.records import open_records
 from headwater.storage.tables import commits, trees
 
-CONTENTS = st.sampled_from([f"content {n}" for n in range(6)])
+CONTENTS = st.sampled_from([f"content {n}" for n in range(4)])
 BRANCHES = st.sampled_from([MAIN, "refs/heads/dev", "refs/heads/x/y"])
 SELDOM = st.integers(0, 3).map(lambda n: n == 0)
 FILES = st.dictionaries(st.sampled_from(["a", "b", "sub/a", "sub/c"]), CONTENTS, max_size=4)
@@ -73,7 +74,8 @@ class Store(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.data = Path(tempfile.mkdtemp(prefix="hw-model-"))
+        # In memory where that can be had: what a disk does to it is not asked here.
+        self.data = Path(tempfile.mkdtemp(prefix="hw-model-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
         shutil.copytree(self.template, self.data, dirs_exist_ok=True)
         clock = Clock()
         self.world = World(open_records(None, self.data, clock), clock)

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, create_engine, event, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -75,8 +75,14 @@ def open_engine(url: str | None, data: Path) -> Engine:
         if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
             raise BadInput("database_url is not a PostgreSQL URL.",
                            hint="Write postgresql://user:password@host/database, or leave it empty for SQLite.")
-        return create_engine("postgresql+psycopg://" + url.split("://", 1)[1], json_serializer=compact,
-                             pool_size=10, max_overflow=30, pool_pre_ping=True)
+        try:
+            return create_engine("postgresql+psycopg://" + url.split("://", 1)[1], json_serializer=compact,
+                                 pool_size=10, max_overflow=30, pool_pre_ping=True)
+        except (ArgumentError, ValueError) as error:  # neither message is shown: it may hold the password
+            raise BadInput("database_url cannot be read as a URL.", hint="Escape @ : / % in the password.") from error
+        except ModuleNotFoundError:
+            raise Unavailable("The driver for PostgreSQL is not installed.",
+                              hint="Run: pip install 'headwater[postgres]'") from None
     data.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{data / 'headwater.db'}", json_serializer=compact, pool_size=10,
                            max_overflow=90, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
