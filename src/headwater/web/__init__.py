@@ -1,6 +1,6 @@
 """The pages. `mount` puts them on the HTTP app; a page is one file of Python and one of HTML in pages/.
 
-Pages ask the rooms and render; they decide nothing. docs/design/005-pages.md tells why they look as they do.
+Pages ask the rooms and render; they decide nothing. docs/design/006-pages.md tells why they look as they do.
 """
 
 from __future__ import annotations

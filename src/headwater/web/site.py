@@ -1,6 +1,6 @@
 """What a page is made with: who looks, in which language, and the template. Knows HTTP; knows no repo.
 
-A page calls `page(request, "name.html", …)`. Every answer carries the security headers of docs/design/005-pages.md.
+A page calls `page(request, "name.html", …)`. Every answer carries the security headers of docs/design/006-pages.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from headwater.core.errors import Forbidden
 from headwater.core.types import ANYONE, Actor, Kind, Repo
 from headwater.hub import Hub
 from headwater.hub.facts import Facts
-from headwater.web import cards, figures
+from headwater.web import cards, figures, pages
 from headwater.web.words import NAMES, Words, choose, languages, words
 
 ROOT = Path(__file__).parent
@@ -138,7 +138,7 @@ def segment(text: str) -> str:
 def environment(language: str) -> Environment:
     """Jinja for one language, with the filters and globals every template may use."""
     env = Environment(
-        loader=FileSystemLoader([ROOT / "pages", ROOT]), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader([*pages.__path__, ROOT]), autoescape=True, undefined=StrictUndefined,
         extensions=["jinja2.ext.i18n"], trim_blocks=True, lstrip_blocks=True,
     )
     env.install_gettext_translations(words(language), newstyle=True)  # type: ignore[attr-defined]
