@@ -17,8 +17,8 @@ $(VENV)/.installed: pyproject.toml
 
 install: $(VENV)/.installed ## make .venv and install Headwater in it
 
-up: install ## install, add the starter model, serve the hub on http://127.0.0.1:8080
-	$(BIN)/headwater up --starter
+up: install ## install, add the starter model, serve the hub (HOST=127.0.0.1 PORT=8080 DATA=~/.headwater)
+	$(BIN)/headwater up --starter $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(DATA),--data $(DATA))
 
 $(VENV)/.tests: pyproject.toml $(VENV)/.installed
 	$(BIN)/pip install --quiet -e '.[test,postgres]'

@@ -13,14 +13,28 @@ VENVS = Path(__file__).parents[1] / ".venvs"
 
 def client_python(version: str) -> Path:
     """The python of an environment with huggingface_hub==version; made at the first call, by one process at a time."""
-    folder = VENVS / f"hf-{version}"
+    return _environment(f"hf-{version}", [f"huggingface_hub=={version}"])
+
+
+def torch_python() -> Path:
+    """The python of an environment with torch and the libraries that load models and datasets from a hub."""
+    # torch first and alone: asked for together, pip may take a newer one than there are CPU wheels for.
+    return _environment("torch", ["torch==2.13.0"], ["transformers", "diffusers", "datasets", "accelerate"])
+
+
+def _environment(name: str, *steps: list[str]) -> Path:
+    folder = VENVS / name
     VENVS.mkdir(exist_ok=True)
-    with open(VENVS / f"hf-{version}.lock", "w") as lock:
+    with open(VENVS / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet",
-                            "--disable-pip-version-check", f"huggingface_hub=={version}"], check=True)
+            for packages in steps:
+                done = subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet",
+                                       "--disable-pip-version-check", *packages], capture_output=True, text=True)
+                if done.returncode != 0:
+                    print(done.stderr[-2000:], file=sys.stderr)
+                    done.check_returncode()
             (folder / "ready").touch()
     return folder / "bin" / "python"
 
