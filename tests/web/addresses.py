@@ -19,7 +19,7 @@ def addresses() -> list[str]:
     found = []
     for router in PAGES:
         for route in router.routes:
-            if "GET" not in route.methods:
+            if "GET" not in route.methods or "/raw/" in route.path:  # raw is a stranger's text, not a page
                 continue
             path = SPECIAL.get(route.path, route.path)
             if path is None:

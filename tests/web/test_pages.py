@@ -12,6 +12,7 @@ from web_world import World, served
 
 from headwater.core.types import Access, Actor, Kind
 from headwater.hub import accounts, repos
+from headwater.hub.commit import Add, commit
 from headwater.web import PAGES
 
 HTML = {"accept": "text/html", "accept-language": "en"}
@@ -52,7 +53,7 @@ def test_every_page_answers_without_inline_code_and_with_its_policy(http, path):
 def test_every_page_module_has_a_template_of_its_name_or_says_whose_part_it_renders():
     from headwater.web.site import ROOT
 
-    without = {"like", "sign_in", "files"}
+    without = {"like", "raw"}
     for name in PAGES.names():
         assert (ROOT / "pages" / f"{name}.html").exists() or name in without, name
 
@@ -86,6 +87,30 @@ def test_a_card_is_shown_without_its_scripts_and_without_pictures_from_elsewhere
     assert 'src="/reader/Streamlet-8K/resolve/' in html
     assert '<a class="off" href="https://example.org/badge.svg"' in html
     assert '<th align="right">figure</th>' in html
+
+
+def test_a_raw_file_is_plain_text_in_a_sandbox_whatever_it_says(world, http):
+    made = repos.create(world.app.hub, world.owner, Kind.DATASET, "reader", "markup")
+    commit(world.app.hub, world.owner, made, "main", [
+        Add("page.html", content=b"<script>alert(document.cookie)</script>"), Add("bytes.bin", content=b"a\0b")],
+        title="A page")
+    answer = http.get("/datasets/reader/markup/raw/main/page.html")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert http.get("/datasets/reader/markup/raw/main/bytes.bin").status_code == 422
+
+
+def test_static_files_travel_packed_and_are_kept_when_named_by_their_digest(http):
+    named = re.search(r'href="(/static/base.css\?v=\w+)"', http.get("/").text)[1]
+    packed = http.get(named, headers={"accept-encoding": "gzip"})
+    plain = http.get(named, headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert packed.text == plain.text and int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert "immutable" in packed.headers["cache-control"]
+    again = http.get("/static/base.css", headers={"if-none-match": packed.headers["etag"]})
+    assert again.status_code == 304 and again.headers["cache-control"] == "no-cache"
+    assert http.get("/static/../site.py").status_code == 404
 
 
 def test_lineage_is_called_not_yet_read_and_never_absent(http):
