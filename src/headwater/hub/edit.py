@@ -43,7 +43,7 @@ class TreeEditor:
             folder = self._enter(folder, step, path)
         old = folder.entries.get(name)
         if (inner := self._peek(folder, name)) is not None:
-            if inner.entries:
+            if not _is_empty(inner):
                 raise BadPath(f"{path!r} is a folder.", hint="Delete it in the same commit, or choose another name.")
             del folder.folders[name]
             old = None
@@ -59,9 +59,10 @@ class TreeEditor:
             folder = self._peek(folder, step)
             if folder is None:
                 raise EntryNotFound(f"No {path!r} to delete.")
-        if name not in folder.entries and name not in folder.folders:
+        inner = self._peek(folder, name)
+        if _is_empty(inner) if inner is not None else name not in folder.entries:
             raise EntryNotFound(f"No {path!r} to delete.")
-        if (inner := self._peek(folder, name)) is not None:
+        if inner is not None:
             self.grown -= self._size(inner)
         else:
             self.grown -= folder.entries[name].size
@@ -139,3 +140,9 @@ class TreeEditor:
             if (inner := self._peek(folder, name)) is not None:
                 total += self._size(inner)
         return total
+
+
+def _is_empty(folder: _Folder) -> bool:
+    """Whether no file is left in it, whatever folders are. One not opened has files: git keeps no other."""
+    return all(_is_empty(inner) for inner in folder.folders.values()) and all(
+        e.kind is EntryKind.DIRECTORY and name in folder.folders for name, e in folder.entries.items())

@@ -18,6 +18,10 @@ RESERVED_OWNERS = frozenset({
     "undefined",
 })
 _REF = re.compile(r"[A-Za-z0-9._/+@=-]{1,200}\Z")
+# The characters without a shape that real names need: Persian and Indic words and joined emoji hold them. The others
+# turn the direction of what follows, so that a name reads as another.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"
 MAX_PATH_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
 
@@ -63,14 +67,15 @@ def check_path(path: str) -> str:
         raise refuse("is empty")
     if len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_BYTES:
         raise refuse(f"is longer than {MAX_PATH_BYTES} bytes")
-    if "\\" in path or any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in path):
+    if "\\" in path or any(unicodedata.category(c) in _UNSEEN and c not in _JOINERS for c in path):
         raise refuse("holds a backslash or a control character")
     if unicodedata.normalize("NFC", path) != path:
         raise refuse("is not in Unicode form NFC, so it could stand twice")
     for segment in path.split("/"):
         if segment in ("", ".", ".."):
             raise refuse("is absolute, or has an empty, '.' or '..' segment")
-        if segment.lower() == ".git":
+        # Some file systems do not see the joiners, and some know .git as git~1 too.
+        if "".join(c for c in segment if c not in _JOINERS).lower() in (".git", "git~1"):
             raise refuse("holds a .git folder")
         if len(segment.encode("utf-8")) > MAX_SEGMENT_BYTES:
             raise refuse(f"has a segment longer than {MAX_SEGMENT_BYTES} bytes")

@@ -51,6 +51,7 @@ def _put(hub: Hub, entry: Entry, target: Path) -> None:
             return
         except OSError:  # another file system, or one without hard links: copy below
             pass
-    with target.open("wb") as file:
+    # Never over what is there: on a file system blind to case that would be a link to another file's blob.
+    with target.open("xb") as file:
         for chunk in hub.blobs.read(entry.digest):
             file.write(chunk)
