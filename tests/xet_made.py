@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import lz4.frame
 import numpy as np
@@ -32,7 +32,7 @@ def chunks_of(pieces: list[bytes]) -> Chunks:
 
 @dataclass(frozen=True)
 class Xorb:
-    pieces: tuple[bytes, ...]
+    pieces: tuple[bytes, ...] = field(repr=False)
 
     @property
     def chunks(self) -> Chunks:

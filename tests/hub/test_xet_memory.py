@@ -22,10 +22,10 @@ from headwater.hub import repos as repo_verbs
 from headwater.hub.accounts import create_user, owner_actor
 from headwater.hub.sweep import sweep
 from headwater.hub.xet import ShardIntake, XorbIntake, open_ticket, ticket
-from headwater.hub.xet_store import REMEMBERED_S, tidy
+from headwater.hub.xet_store import REMEMBERED_S
 
-XORBS = [xorb(*[400 + 37 * i + j for j in range(1 + i % 4)], seed=i) for i in range(6)]
-PART = st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(1, 4)).map(
+XORBS = [xorb(*[5000 + 37 * i + j for j in range(1 + i % 4)], seed=i) for i in range(3)]
+PART = st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 4)).map(
     lambda t: (XORBS[t[0]], min(t[1], len(XORBS[t[0]].pieces) - 1), t[2])).map(
     lambda t: (t[0], t[1], min(t[1] + t[2], len(t[0].pieces))))
 FILES = st.lists(st.lists(PART, min_size=1, max_size=4).map(lambda parts: File(tuple(parts))), min_size=1, max_size=3)
@@ -87,31 +87,25 @@ class Memory(RuleBasedStateMachine):
     def break_off_before_the_shard(self, who: str, files: list[File]) -> None:
         self._begin(who, files)
 
-    @rule(who=WHO)
-    def delete_the_repo(self, who: str) -> None:
+    @rule(who=WHO, swept=st.booleans())
+    def delete_the_repo(self, who: str, swept: bool) -> None:
         if who in self.repos:
             self.hub.repos.delete(self.repos.pop(who), by=self.actors[who])
+        if swept:
+            sweep(self.hub, grace_s=0)
 
-    @rule(grace=st.sampled_from((0, 86_400)))
-    def sweep(self, grace: float) -> None:
-        sweep(self.hub, grace_s=grace)
-
-    @rule()
-    def a_day_passes(self) -> None:
-        self._pass(self.hub.settings.upload_seconds + 60)
-
-    @rule()
-    def three_weeks_pass(self) -> None:
-        self._pass(REMEMBERED_S + 60)
-        self.remembers.clear()
-
-    @rule()
-    def tidy(self) -> None:
-        tidy(self.hub)
-
-    @rule()
-    def lose_what_is_remembered(self) -> None:
-        shutil.rmtree(self.hub.tmp / "xet", ignore_errors=True)
+    @rule(lost=st.integers(0, 3))
+    def time_passes(self, lost: int) -> None:
+        """Mostly a day; or three weeks, and clients forget; or the hub loses what it remembers."""
+        if lost == 3:
+            shutil.rmtree(self.hub.tmp / "xet", ignore_errors=True)
+        elif lost == 2:
+            self.clock.at += REMEMBERED_S + 60
+            self.remembers.clear()
+        else:
+            self.clock.at += self.hub.settings.upload_seconds + 60
+        if lost % 2:
+            sweep(self.hub, grace_s=0)
 
     @invariant()
     def nothing_is_left_half(self) -> None:
@@ -125,9 +119,6 @@ class Memory(RuleBasedStateMachine):
             if path.stat().st_mtime > START:
                 os.utime(path, (self.clock.at, self.clock.at))
 
-    def _pass(self, seconds: float) -> None:
-        self.clock.at += seconds
-
 
 TestMemory = Memory.TestCase
-TestMemory.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestMemory.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
