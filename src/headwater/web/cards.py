@@ -44,10 +44,10 @@ def without_title(body: str, name: str) -> str:
     return rest if first.startswith("# ") and plain == re.sub(r"[\W_]", "", name).lower() else body
 
 
-def begins_with(body: str, line: str) -> bool:
-    """Whether the first words of a card's body, headings aside, are this line."""
+def begins_with_words(body: str) -> bool:
+    """Whether a card's first block, headings aside, is the paragraph `opening` takes its line from."""
     blocks = [b.strip() for b in re.split(r"\n\s*\n", body[:2000]) if b.strip() and not b.lstrip().startswith("#")]
-    return bool(blocks and line) and opening(blocks[0]) == line
+    return bool(blocks) and bool(opening(blocks[0]))
 
 
 def marks(repo: Repo) -> list[tuple[str, str]]:

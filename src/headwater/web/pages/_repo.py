@@ -14,7 +14,6 @@ from headwater.core.errors import HeadwaterError
 from headwater.core.types import Access, Commit, Entry, EntryKind, Kind, Ref, Repo
 from headwater.hub import Hub, browse, card
 from headwater.hub.access import access_to, find_repo
-from headwater.web import cards
 from headwater.web.site import HubDep, VisitorDep, app_of, page, repo_url, segment
 
 README_MAX = 1_000_000
@@ -63,17 +62,10 @@ PlaceDep = Annotated[Place, Depends(place)]
 
 
 def repo_page(request: Request, template: str, hub: Hub, here: Place, tab: str, **data: Any) -> Response:
-    """A page of the repo with its head and tabs.
-
-    readme: the body of the card when the page shows it, else it is read for the one line on what the repo is.
-    """
+    """A page of the repo with its head and tabs."""
     actor = request.state.visitor.actor
-    readme = data.pop("readme", None)
-    line = cards.line(here.repo) or cards.opening(readme if readme is not None else readme_body(hub, here))
-    if readme is not None and cards.begins_with(readme, line):
-        line = ""  # the card says it right below
     liked = actor.account is not None and actor.name in hub.repos.likers(here.repo)
-    return page(request, template, place=here, repo=here.repo, tab=tab, line=line, liked=liked,
+    return page(request, template, place=here, repo=here.repo, tab=tab, liked=liked,
                 talk=talk_model(request, here), **data)
 
 
