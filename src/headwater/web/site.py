@@ -145,7 +145,7 @@ def environment(language: str) -> Environment:
     env.filters |= {
         "size": partial(figures.size, language=language), "count": partial(figures.count, language=language),
         "short": figures.short, "ago": partial(figures.ago, language=language), "stamp": figures.stamp,
-        "line": cards.line, "marks": cards.marks, "topics": cards.topics, "licence": cards.licence,
+        "marks": cards.marks, "topics": cards.topics, "licence": cards.licence,
         "moment": partial(figures.moment, language=language),
         "day": partial(figures.day, language=language), "lasted": partial(figures.lasted, language=language),
         "says": _says, "q": quote, "qs": partial(quote, safe=""),

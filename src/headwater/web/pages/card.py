@@ -38,7 +38,8 @@ def card(request: Request, hub: HubDep, here: PlaceDep) -> Response:
     translate = visitor(request).words.gettext
     text = cards.without_title(body, here.repo.name)
     html = markdown.render(text, here.url, here.commit.oid, translate("image elsewhere")) if text.strip() else ""
-    return repo_page(request, "card.html", hub, here, "card", line=line_of(here, body), html=Markup(html), entries=entries,
+    return repo_page(request, "card.html", hub, here, "card", line=line_of(here, body), html=Markup(html),
+                     entries=entries,
                      weights=[e for e in entries if e.path.endswith(WEIGHTS)][:8],
                      declared=cards.declared(here.repo.card), security=security(hub, entries),
                      facts=facts(hub, here.repo, here.commit) if here.repo.kind is Kind.MODEL else None,

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from headwater.core.types import Actor, Kind, Search
 from headwater.hub import Hub
 from headwater.web.cards import Facet, facets
+from headwater.web.lines import lines
 from headwater.web.site import HubDep, VisitorDep, page
 
 router = APIRouter()
@@ -38,7 +39,7 @@ def models(request: Request, hub: HubDep, who: VisitorDep, q: str = "", tag: Ann
 
     partial = request.headers.get("hx-target") == "found"
     return page(request, "parts/found.html" if partial else "models.html", kind=kind, q=q.strip(), tags=tags,
-                sort=sort, sorts=list(SORTS), found=found, address=address, owner=owner, after=after,
+                sort=sort, sorts=list(SORTS), found=found, lines=lines(hub, found.repos), address=address, owner=owner, after=after,
                 facets=[] if partial else _facets(hub, kind, who.actor))
 
 

@@ -1,0 +1,67 @@
+"""Take the pictures of the README from a running hub with real models in it. For maintainers.
+
+    headwater up --starter                                       # in another terminal
+    .venv/bin/python tools/pictures.py http://127.0.0.1:8080     # writes docs/pictures/*.png
+
+Needs Chromium; `pngquant` makes the pictures small where it is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+CHROMIUM = os.environ.get("HEADWATER_TEST_CHROMIUM", "/usr/bin/chromium")
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+QUESTION = {"en": "What is a river's headwater? Answer in two sentences.",
+            "zh-CN": "Name three rivers, one sentence each."}  # the starter model speaks English only
+
+
+def main(url: str) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = _page(browser, 1280, 860, "light", "en")
+        for name, path in (("home", "/"), ("model", f"/{MODEL}"), ("weights", f"/{MODEL}/weights")):
+            page.goto(url + path, wait_until="networkidle")
+            page.screenshot(path=PICTURES / f"{name}.png")
+        _chat(page, url, "en", "chat")
+        page = _page(browser, 390, 780, "dark", "zh-CN")
+        page.goto(f"{url}/{MODEL}", wait_until="networkidle")
+        page.screenshot(path=PICTURES / "model-zh-phone.png")
+        _chat(page, url, "zh-CN", "chat-zh-phone")
+        browser.close()
+    _shrink()
+
+
+def _page(browser: Browser, width: int, height: int, light: str, language: str) -> Any:
+    size = {"width": width, "height": height}
+    return browser.new_context(viewport=size, color_scheme=light, locale=language).new_page()
+
+
+def _chat(page: Any, url: str, language: str, name: str) -> None:
+    page.goto(f"{url}/chat?model={MODEL}", wait_until="networkidle")
+    page.fill("#text", QUESTION[language])
+    page.press("#text", "Enter")
+    page.wait_for_selector(".said.it .under a", timeout=120_000)
+    page.wait_for_timeout(300)
+    page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def _shrink() -> None:
+    if shutil.which("pngquant"):
+        files = [str(p) for p in PICTURES.glob("*.png")]
+        subprocess.run(["pngquant", "--force", "--ext", ".png", "--strip", "64", *files], check=True)
+    for picture in sorted(PICTURES.glob("*.png")):
+        print(f"{picture.name}: {picture.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].rstrip("/"))
