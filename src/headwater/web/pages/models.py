@@ -39,7 +39,8 @@ def models(request: Request, hub: HubDep, who: VisitorDep, q: str = "", tag: Ann
 
     partial = request.headers.get("hx-target") == "found"
     return page(request, "parts/found.html" if partial else "models.html", kind=kind, q=q.strip(), tags=tags,
-                sort=sort, sorts=list(SORTS), found=found, lines=lines(hub, found.repos), address=address, owner=owner, after=after,
+                sort=sort, sorts=list(SORTS), found=found, lines=lines(hub, found.repos), address=address,
+                owner=owner, after=after,
                 facets=[] if partial else _facets(hub, kind, who.actor))
 
 
