@@ -261,6 +261,7 @@ def test_a_job_is_cancelled_by_its_id(hw: Hw, toy: Path) -> None:
     done = next(job for job in hw("jobs", "list", "--json").json if job["kind"] == "import")
     assert "was done already" in hw("jobs", "cancel", done["id"]).err
     assert hw("jobs", "cancel", "nothing").code == 1
+    assert "Import" in hw("jobs").out and hw("jobs", "--json").json == hw("jobs", "list", "--json").json
 
 
 if __name__ == "__main__":

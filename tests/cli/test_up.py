@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +62,20 @@ def test_a_second_one_on_the_same_folder_says_where_the_first_answers(up: Start,
     url = up(data).wait()
     said = hw("up", "--port", "0")
     assert said.code == 1 and f"served already, at {url}" in said.err and "--data" in said.err
+
+
+def test_a_command_waits_for_a_hub_that_is_just_starting(up: Start, hw: Hw, data: Path) -> None:
+    data.mkdir()
+    with (data / "headwater.lock").open("a+") as lock:  # as `up` holds it before it answers
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        threading.Timer(1, lambda: fcntl.flock(lock, fcntl.LOCK_UN)).start()
+        assert hw("list").code == 0
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = up(data.parent / "other")
+        url = other.wait()
+        run = json.dumps({"url": url, "pid": os.getpid()})
+        threading.Timer(1, lambda: (data / "headwater.run").write_text(run)).start()
+        assert hw("doctor", "--json").json["url"] == url
 
 
 def test_after_a_kill_the_run_file_is_ignored_and_the_hub_starts_again(up: Start, hw: Hw, data: Path) -> None:

@@ -281,6 +281,41 @@ def test_an_interrupted_restore_goes_on_and_until_then_no_hub_opens_the_folder(
     assert other.archive.is_empty()
 
 
+def test_a_backup_that_breaks_off_leaves_the_one_before_it_good(tmp_path: Path, place: Callable[..., Place]) -> None:
+    old, new = place("old"), place("new")
+    hub = old.open()
+    fill(hub)
+    before = records(old.archive)
+    old.back_up(tmp_path / "kept")
+    me = owner_actor(hub)
+    commit(hub, me, hub.repos.find(Kind.MODEL, "waterworks", "stream"), "main",
+           [Add(f"{n}.txt", f"{n}".encode()) for n in range(5)], title="more")
+
+    def give_up(done: int, total: int | None = None, **more: object) -> None:
+        if done == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        backup(hub, old.archive, tmp_path / "kept", give_up)
+    new.restore(tmp_path / "kept")
+    assert records(new.archive) == before
+    with pytest.raises(Cancelled):
+        backup(hub, old.archive, tmp_path / "other.tar", give_up)
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith("other.tar")]
+    assert old.back_up(tmp_path / "kept").copied == 3, "what the broken one copied is not copied again"
+
+
+def test_a_backup_restores_into_an_object_store(tmp_path: Path, place: Callable[..., Place]) -> None:
+    old, new = place("old"), place("new")
+    hub = old.open()
+    fill(hub)
+    said = contents(hub)
+    old.back_up(tmp_path / "kept.tar")
+    new.blobs = open_blobs("memory://", "", new.data)
+    new.restore(tmp_path / "kept.tar")
+    assert contents(new.open()) == said
+
+
 def test_a_hub_that_is_not_empty_is_not_restored_over(tmp_path: Path, place: Callable[..., Place], url: str) -> None:
     old, new = place("old"), place("new", url)
     old.open()

@@ -92,7 +92,7 @@ def run(argv: list[str]) -> int:
 
     as_json = "--json" in argv
     try:
-        code = build()(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        code = build()(_spelled_out(argv), exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _misunderstood(error, as_json)
@@ -103,6 +103,13 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _spelled_out(argv: list[str]) -> list[str]:
+    """A group alone lists: `headwater jobs` means `headwater jobs list`."""
+    if argv and argv[0] in GROUPS and not {"-h", "--help"} & {*argv} and (len(argv) == 1 or argv[1].startswith("-")):
+        return [argv[0], "list", *argv[1:]]
+    return argv
 
 
 def _failed(error: HeadwaterError, as_json: bool) -> int:

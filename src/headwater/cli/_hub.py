@@ -104,8 +104,7 @@ def reach(common: Common, *, work: bool = False) -> Iterator[Door]:
         with _door(url.rstrip("/"), os.environ.get("HF_TOKEN")) as door:
             yield door
         return
-    settings = load(common.data)
-    if found := _running(settings.data):
+    if found := _serving(load(common.data)):
         with _door(found["url"], found.get("token")) as door:
             yield door
         return
@@ -131,6 +130,19 @@ def _door(url: str, token: str | None, *, here: bool = False) -> Iterator[Door]:
 
 
 # --- who holds the data folder
+
+
+def _serving(settings: Settings) -> dict[str, Any] | None:
+    """The run file of the hub that serves the folder, waiting for one that is just starting; None if none does."""
+    if (found := _running(settings.data)) or not settings.data.is_dir():
+        return found
+    try:
+        with held(settings, alone=False):
+            return None
+    except Conflict:
+        if found := _running(settings.data):
+            return found
+        raise
 
 
 def _running(data: Path) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import zlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,9 @@ def up(
             if starter:
                 threading.Thread(target=_add_starter, args=(app, stopping), daemon=True).start()
 
-        with (terminal_token(app, name=f"terminal {socket.gethostname()}") as token,
+        # One name a data folder: hubs that share a PostgreSQL must not revoke each other's.
+        name = f"terminal {socket.gethostname()[:60]} {zlib.crc32(str(settings.data).encode()):08x}"
+        with (terminal_token(app, name=name) as token,
               run_file(settings.data, url, token or "")):
             server = Server(configure(app.http, settings), on_start=begin, on_stop=stopping.set)
             server.run([listening])
