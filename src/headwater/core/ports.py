@@ -157,6 +157,9 @@ class Holdings(Protocol):
     def sizes(self, repo: Repo, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Of these digests, those the repo may name (kept, and leased to it or in its history), with sizes."""
 
+    def damaged(self, digest: Digest) -> None:
+        """The bytes turned out wrong or gone: not kept, so that they are asked for again, until they come."""
+
     def lost(self, digests: Iterable[Digest]) -> set[Digest]:
         """Of these digests, those whose bytes are not kept, whoever sent them. For the hub's own books: what it
         answers is nobody's business outside."""

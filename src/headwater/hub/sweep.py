@@ -80,6 +80,7 @@ def scrub(hub: Hub, progress: Progress | None = None) -> list[Damage]:
             damage.append(Damage(digest, found, size))
             if found is not None:
                 _set_aside(hub, digest)
+            hub.holdings.damaged(digest)
         done += size
         if progress:
             progress(done, total, stage="reading", unit="bytes")

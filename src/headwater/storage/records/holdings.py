@@ -71,6 +71,10 @@ class SqlHoldings:
         with self._db.read() as connection:
             return {digest: size for digest, size in connection.execute(question)}
 
+    def damaged(self, digest: Digest) -> None:
+        with self._db.write() as connection:
+            connection.execute(update(blobs).where(blobs.c.digest == digest).values(kept=False))
+
     def lost(self, digests: Iterable[Digest]) -> set[Digest]:
         asked = set(digests)
         with self._db.read() as connection:
