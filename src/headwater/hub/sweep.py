@@ -116,10 +116,11 @@ def _set_aside(hub: Hub, digest: Digest) -> None:
 
 
 def _sweep_tmp(hub: Hub) -> int:
-    """Uploads nobody can finish any more: their link has expired. Folders of the Xet door look after themselves."""
+    """Uploads nobody can finish any more, and imports nobody took up again for as long. Folders of the Xet door look
+    after themselves."""
     count = 0
     for path in hub.tmp.glob("*"):
-        if not path.name.startswith(("in-", "parts-")):
+        if not path.name.startswith(("in-", "parts-", "import-")):
             continue
         if _newest(path) < hub.now() - hub.settings.upload_seconds:
             if path.is_dir():
