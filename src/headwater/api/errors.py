@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 
@@ -77,7 +78,7 @@ def _unknown(request: Request, error: Exception) -> Response:
 def _is_full(error: BaseException | None) -> bool:
     """Whether a full disk is behind it: the operating system's, or the database's word for it."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (28, 122):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
             return True

@@ -12,7 +12,7 @@ import yaml
 from headwater.core.types import Card
 
 MAX_BYTES = 256_000
-_FRONT = re.compile(r"\A(?:\ufeff)?---[ \t]*\r?\n(.*?)(?:^---[ \t]*$|\Z)", re.S | re.M)
+_FRONT = re.compile(r"\A(?:\ufeff)?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.S | re.M)
 _RELATIONS = ("finetune", "adapter", "merge", "quantized", "pruned", "upcycled", "distilled")
 
 
@@ -34,7 +34,7 @@ class _BoundedLoader(yaml.SafeLoader):
 
 
 def split_card(text: str) -> tuple[str, str]:
-    """(front matter, body). The front matter is '' when there is none."""
+    """(front matter, body). The front matter is '' when there is none, or when it never ends."""
     match = _FRONT.match(text)
     return (match[1], text[match.end():].lstrip("\r\n")) if match else ("", text)
 

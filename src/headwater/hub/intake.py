@@ -116,7 +116,7 @@ def expect(staged: Staged, *, digest: str, size: int | None = None) -> None:
 
 
 def disk_error(error: OSError) -> Exception:
-    """DiskFull for a full disk or quota; the error itself otherwise."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    """DiskFull for a full disk or quota, or a limit on a file's size; the error itself otherwise."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFull("The hub's disk is full; nothing was kept.", hint="Free space or run `headwater sweep`.")
     return error
