@@ -106,7 +106,8 @@ def test_beyond_loopback_it_wants_an_account_and_a_token_first(up: Start, hw: Hw
     assert "no token yet" in hw(*argv).err
     token = hw("token", "create", "laptop", "--user", "alice").out.strip()
     hub = up(data, "--host", "0.0.0.0")
-    url = f"http://127.0.0.1:{hub.wait().rsplit(':', 1)[1]}"
+    url = hub.wait()
+    assert f"Elsewhere      http://{socket.gethostname()}:" in hub.text()
     assert httpx.post(url + "/api/repos/create", json={"name": "x"}).status_code == 401
     made = httpx.post(url + "/api/repos/create", json={"name": "x"}, headers={"authorization": f"Bearer {token}"})
     assert made.status_code == 200, made.text

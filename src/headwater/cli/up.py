@@ -94,10 +94,13 @@ def _say(app: App, url: str, as_json: bool) -> None:
         sign_in = "not needed from this machine"
     else:
         sign_in = "one of yours; `headwater token create NAME` makes one"
+    elsewhere = ""
+    if app.settings.host in ("0.0.0.0", "::") and not app.settings.public_url:
+        elsewhere = f"  Elsewhere      http://{socket.gethostname()}:{url.rpartition(':')[2]}\n"
     print(f"""Headwater {__version__}
 
   Open           {outside}
-  Data folder    {app.settings.data}
+{elsewhere}  Data folder    {app.settings.data}
   HF_ENDPOINT    {outside}
   HF_TOKEN       {sign_in}
   OpenAI         {outside}/v1
