@@ -1,6 +1,6 @@
 """What a model file says of itself, in one shape for every format.
 
-Knows no format: `safetensors.py` and `gguf.py` make these.
+Knows no format: `safetensors.py`, `gguf.py`, `onnx.py` and `torch_zip.py` make these.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class Header:
-    """A file's metadata and tensors. version: the GGUF version, None for safetensors.
+    """A file's metadata and tensors. version: the GGUF version, else None.
 
     data_start: the byte where tensor data begin; None where the header was merged from shards.
     metadata: for safetensors a dict of strings; for GGUF typed values, long ones as `Clip`.
     """
 
-    format: Literal["safetensors", "gguf"]
+    format: Literal["safetensors", "gguf", "onnx", "torch"]
     metadata: dict[str, Any]
     tensors: tuple[Tensor, ...]
     data_start: int | None = None

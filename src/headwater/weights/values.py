@@ -18,6 +18,9 @@ from headwater.weights.source import Source
 BLOCK_BYTES = 8 << 20
 """Aim for the stored bytes of one block; its float32 form may be up to 16 times as much for 2-bit forms."""
 
+GAP_BYTES = 16 << 10
+"""Rows nearer to one another than this are read in one go."""
+
 _PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4",
           "U32": "<u4", "I64": "<i8", "U64": "<u8", "BOOL": "u1"}
 _FLOAT8 = {"F8_E4M3": (4, 3, 7), "F8_E5M2": (5, 2, 15)}
@@ -42,6 +45,29 @@ def rows(source: Source, tensor: Tensor, start: int = 0, stop: int | None = None
         return np.zeros((max(stop - start, 0), width), np.float32)
     data = source.read(tensor.start + start * row_bytes, tensor.start + stop * row_bytes)
     return decode(tensor.dtype, data, stop - start, width)
+
+
+def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
+    """float32 (len(numbers), row_width): chosen rows, in the order asked. Neighbours are read together."""
+    width, row_bytes = row_width(tensor), _row_bytes(tensor)
+    if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < row_count(tensor):
+        raise CorruptFile(f"row {int(numbers.max())} was asked of a tensor of {row_count(tensor)} rows.")
+    order = np.argsort(numbers, kind="stable")
+    wanted = numbers[order]
+    pieces, at = [], 0
+    # A gap is read too while that costs less than another request.
+    breaks = np.flatnonzero(np.diff(wanted) * row_bytes > GAP_BYTES) + 1
+    for run in np.split(wanted, breaks):
+        for part in np.array_split(run, max(1, int(run[-1] - run[0]) * row_bytes // BLOCK_BYTES)) if len(run) else ():
+            data = source.read(tensor.start + int(part[0]) * row_bytes, tensor.start + (int(part[-1]) + 1) * row_bytes)
+            pieces.append(np.frombuffer(data, np.uint8).reshape(-1, row_bytes)[part - part[0]])
+            at += len(part)
+    if not at:
+        return np.zeros((0, width), np.float32)
+    found = decode(tensor.dtype, np.concatenate(pieces).tobytes(), at, width)
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return found[back]
 
 
 def blocks(source: Source, tensor: Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,0 +1,68 @@
+"""Marks of a tensor that hold only while nothing is disguised: a hash of a piece of it, signs of its raw rows, lattice.
+
+The hash says that a tensor was left as it is (a frozen layer, a copy); it reads one piece, so it does not prove that
+two whole tensors are equal: the file's sha256 does. Row signs keep what index-aligned rows have in common through
+noise as large as the weights. The lattice says that numbers were once quantised, also after they were widened again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from headwater.trace.frame import mix
+from headwater.weights import values
+from headwater.weights.header import Tensor
+from headwater.weights.source import Source
+
+PIECE_BYTES = 16 << 10
+PIECES_OF_A_TABLE = 4
+ROW_COUNT = 16
+ROW_SIGNS = 128
+LATTICE_BLOCK = 32
+LATTICE_VALUES = 16
+
+
+def tensor_hash(source: Source, tensor: Tensor, pieces: int = 1) -> int:
+    """64 bits of sha256 over the element count, the bytes' count and `pieces` even pieces of the data; the first is in
+    the middle. The name, the dtype's spelling and the shape's order have no part in it."""
+    digest = hashlib.sha256(f"{tensor.elements} {tensor.nbytes}".encode())
+    if tensor.nbytes <= PIECE_BYTES * pieces:
+        digest.update(source.read(tensor.start, tensor.stop))
+    else:
+        for number in range(pieces):
+            middle = tensor.nbytes * (2 * number + 1) // (2 * pieces) - PIECE_BYTES // 2
+            start = tensor.start + min(max(middle, 0), tensor.nbytes - PIECE_BYTES) // 64 * 64
+            digest.update(source.read(start, start + PIECE_BYTES))
+    return int.from_bytes(digest.digest()[:8], "little")
+
+
+def row_signs(rows: np.ndarray) -> np.ndarray:
+    """uint8 (n, ROW_SIGNS / 8): signs of rows (n, width) times fixed random signs; the same for every model."""
+    width = rows.shape[1]
+    words = mix(mix(np.arange(width, dtype=np.uint64))[:, None] ^ np.arange(ROW_SIGNS // 64, dtype=np.uint64))
+    drawn = np.unpackbits(words.astype("<u8").view(np.uint8), axis=1).astype(np.float32) * 2 - 1
+    return np.packbits(np.nan_to_num(rows) @ drawn > 0, axis=1)
+
+
+def probed_rows(count: int) -> np.ndarray:
+    """Which rows of a matrix of `count` rows are signed: ROW_COUNT neighbours in the middle."""
+    first = max(0, count // 2 - ROW_COUNT // 2)
+    return np.arange(first, min(count, first + ROW_COUNT))
+
+
+def lattice(rows: np.ndarray) -> float:
+    """Share of whole blocks of 32 neighbours in a row that hold at most 16 different values."""
+    flat = rows[:, :rows.shape[1] // LATTICE_BLOCK * LATTICE_BLOCK].reshape(-1, LATTICE_BLOCK)
+    if not len(flat):
+        return 0.0
+    ordered = np.sort(flat, axis=1)
+    different = 1 + (np.diff(ordered, axis=1) != 0).sum(1)
+    return float((different <= LATTICE_VALUES).mean())
+
+
+def probe(source: Source, tensor: Tensor) -> np.ndarray:
+    """The rows of `probed_rows`, float32."""
+    found = probed_rows(tensor.shape[0])
+    return values.rows(source, tensor, int(found[0]), int(found[-1]) + 1)

@@ -1,0 +1,191 @@
+"""Make a fingerprint from a model's files, in one pass that reads a part of them.
+
+Read: the embedding rows of the anchors, every gate (or, without gates, every up) once for its norms, the chosen rows
+again, and a piece of every tensor. Memory stays under MEMORY whatever the model's size: a block of rows, the frame,
+and the covariance of at most 2^25 numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from headwater.core.errors import CorruptFile
+from headwater.trace import hashes
+from headwater.trace.fingerprint import (
+    MAX_HASHES,
+    MAX_LAYERS,
+    NEURONS,
+    VERSION,
+    Architecture,
+    Fingerprint,
+    LayerPrint,
+    TokenizerPrint,
+    pack,
+)
+from headwater.trace.frame import Anchors, Frame, build_frame, find_anchors
+from headwater.trace.reader import OpenFile, Reader
+from headwater.trace.roles import Layer, Matrix, Roles, find_roles
+from headwater.weights.tokens import Tokens
+
+MEMORY = 700_000_000
+MAX_WIDTH = 1 << 15
+DOWN_LAYERS = 4
+"""Gated layers whose down profiles are kept: they serve the evidence page, not the verdict."""
+_SAMPLE = 256
+
+Progress = Callable[[int, int], None]
+"""(steps done, steps in all)."""
+
+
+def make_fingerprint(open_file: OpenFile, files: Mapping[str, int], progress: Progress | None = None) -> Fingerprint:
+    """files: bytes by path of a repo. open_file: a Source for one of them, closed here if it can be.
+
+    Raises CorruptFile for a model that does not hold together.
+    """
+    with Reader(open_file, files) as reader:
+        count = len(reader.tokens) if reader.tokens is not None else None
+        roles = find_roles(reader.header, count, reader.columns)
+        if roles.width > MAX_WIDTH:
+            raise CorruptFile(f"the model is {roles.width} wide; at most {MAX_WIDTH} are read.")
+        return _Pass(reader, roles, progress or (lambda done, total: None)).run()
+
+
+class _Pass:
+    """One model on its way to a fingerprint; gathers notes as it goes."""
+
+    def __init__(self, reader: Reader, roles: Roles, progress: Progress):
+        self.reader, self.roles, self.progress = reader, roles, progress
+        self.notes: list[str] = []
+
+    def run(self) -> Fingerprint:
+        tokens, roles = self.reader.tokens, self.roles
+        anchors = find_anchors(tokens) if tokens is not None else None
+        frame = self._frame(anchors)
+        chosen = _evenly(len(roles.layers), MAX_LAYERS)
+        with_down = set(_evenly(len(chosen), DOWN_LAYERS))
+        if len(chosen) < len(roles.layers):
+            self.notes.append(f"{len(chosen)} of {len(roles.layers)} layers were kept, evenly spread.")
+        layers = []
+        for place, number in enumerate(chosen):
+            layers.append(self._layer(number, roles.layers[number], frame, place in with_down))
+            self.progress(place + 1, len(chosen) + 1)
+        tensors = self._hashes()
+        self.progress(len(chosen) + 1, len(chosen) + 1)
+        summary = {} if frame is None else {"anchors": float(frame.anchors), "spread": frame.spread,
+                                            "lean": frame.lean, "dimension": frame.dimension}
+        return Fingerprint(VERSION, self._architecture(), _tokenizer(tokens, anchors), tensors, summary,
+                           tuple(layers), tuple(self.notes), self.reader.total, self.reader.bytes_read)
+
+    def _frame(self, anchors: Anchors | None) -> Frame | None:
+        table = self.roles.embedding
+        if anchors is None or not len(anchors.numbers):
+            self.notes.append("no token strings were found, so there is no token frame.")
+            return None
+        if table is None:
+            self.notes.append("no token embeddings were found, so there is no token frame.")
+            return None
+        inside = anchors.numbers < table.shape[0]
+        if not inside.all():
+            self.notes.append(f"{int((~inside).sum())} tokens have no embedding row.")
+            anchors = Anchors(anchors.numbers[inside], anchors.hashes[inside], anchors.found)
+        if len(anchors.numbers) < 2:
+            return None
+        return build_frame(anchors, table.shape[1], lambda numbers: self.reader.rows(table, numbers))
+
+    def _layer(self, number: int, layer: Layer, frame: Frame | None, with_down: bool) -> LayerPrint:
+        gain = self._gain(layer)
+        leading = layer.gates or layer.ups
+        norms = np.sqrt(np.concatenate([self.reader.squares(matrix, gain) for matrix in leading]))
+        norms = np.nan_to_num(norms, posinf=0)
+        rows = _strongest(norms, NEURONS)
+        kept = {"gate": layer.gates, "up": layer.ups, "down": layer.downs if with_down or not layer.gates else ()}
+        packed = {}
+        for which, matrices in kept.items():
+            fits = frame is not None and sum(matrix.shape[0] for matrix in matrices) == len(norms)
+            packed[which] = self._profiles(matrices, rows, frame, None if which == "down" else gain) if fits else None
+        raw, lattice = self._raw(layer)
+        return LayerPrint(number, len(norms), rows.astype(np.int32), norms[rows].astype(np.float32), **packed,
+                          median_norm=float(np.median(norms)) if len(norms) else 0.0, lattice=lattice, raw=raw)
+
+    def _gain(self, layer: Layer) -> np.ndarray | None:
+        if layer.gain is None:
+            return None
+        gain = self.reader.vector(layer.gain)
+        declared = str(self.reader.config.get("model_type", ""))
+        # Gemma keeps its gains less one in safetensors; a GGUF file has them whole.
+        return gain + 1 if declared.startswith("gemma") and self.reader.header.format != "gguf" else gain
+
+    def _profiles(self, matrices: Sequence[Matrix], rows: np.ndarray, frame: Frame | None,
+                  gain: np.ndarray | None) -> np.ndarray:
+        """Packed signs of the chosen neurons' profiles; `rows` counts over all matrices, one after another."""
+        assert frame is not None
+        found = np.zeros((len(rows), frame.directions.shape[1]), np.float32)
+        first = 0
+        for matrix in matrices:
+            mine = np.flatnonzero((rows >= first) & (rows < first + matrix.shape[0]))
+            if len(mine):
+                found[mine] = self.reader.rows(matrix, rows[mine] - first)
+            first += matrix.shape[0]
+        if gain is not None:
+            found *= gain
+        return pack(np.nan_to_num(found, posinf=0, neginf=0) @ frame.directions.T)
+
+    def _raw(self, layer: Layer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        raw, lattice = {}, {}
+        parts = {"gate": layer.gates[:1], "up": layer.ups[:1], "down": layer.downs[:1]}
+        parts |= {f"attention{n}": (matrix,) for n, matrix in enumerate(layer.attention[:4])}
+        for role, matrices in parts.items():
+            for matrix in matrices:
+                rows = hashes.probe(self.reader.of(matrix.tensor), matrix.tensor)
+                raw[role] = hashes.row_signs(rows)
+                lattice[role] = round(hashes.lattice(rows), 4)
+        return raw, lattice
+
+    def _hashes(self) -> np.ndarray:
+        tables = {m.tensor.name for m in (self.roles.embedding, self.roles.head) if m is not None}
+        found = {hashes.tensor_hash(self.reader.of(t), t, hashes.PIECES_OF_A_TABLE if t.name in tables else 1)
+                 for t in self.reader.header.tensors if t.nbytes}
+        return np.array(sorted(found)[:MAX_HASHES], np.uint64)
+
+    def _architecture(self) -> Architecture:
+        roles, first = self.roles, self.roles.layers[0] if self.roles.layers else None
+        form = "adapter" if roles.adapter else "opaque" if first is None else "gated" if first.gates else "plain"
+        metadata = self.reader.header.metadata
+        declared = self.reader.config.get("model_type") or metadata.get("general.architecture") or ""
+        return Architecture(
+            form, roles.width, len(roles.layers), first.neurons if first else 0, len(first.ups) if first else 0,
+            roles.embedding.shape[0] if roles.embedding else 0, roles.head is None,
+            self.reader.header.parameter_count, str(declared)[:64], roles.found_by, roles.passed,
+            max((a.shape[0] for a, _ in roles.adapter), default=0))
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    if count <= most:
+        return list(range(count))
+    return sorted({round(n * (count - 1) / (most - 1)) for n in range(most)})
+
+
+def _strongest(norms: np.ndarray, count: int) -> np.ndarray:
+    """The numbers of the greatest norms, greatest first; of equals the lower number."""
+    if len(norms) > count:
+        among = np.argpartition(-norms, count - 1)[:count]
+        among.sort()
+    else:
+        among = np.arange(len(norms))
+    return among[np.argsort(-norms[among], kind="stable")]
+
+
+def _tokenizer(tokens: Tokens | None, anchors: Anchors | None) -> TokenizerPrint:
+    if tokens is None or anchors is None:
+        return TokenizerPrint(0, "", "none", np.zeros(0, np.uint64), np.zeros(0, np.int32))
+    order = np.argsort(anchors.hashes)[:_SAMPLE]
+    lengths = (tokens.stops - tokens.starts).astype("<i4")
+    digest = hashlib.sha256(lengths.tobytes())
+    for number in order:
+        digest.update(tokens.canonical(int(anchors.numbers[number])))
+    return TokenizerPrint(len(tokens), digest.hexdigest()[:32], tokens.style, anchors.hashes[order],
+                          anchors.numbers[order].astype(np.int32))
+

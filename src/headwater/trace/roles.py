@@ -1,0 +1,332 @@
+"""What each tensor of a model does: embedding, head, and for every layer the neurons of its MLP and its norm.
+
+Shapes decide. The width d is what embedding and layers share; a gated MLP is two (f, d) beside one (d, f), a fused one
+(2f, d) beside (d, f), a plain one (f, d) beside (d, f); experts are many of these, or one tensor of three dimensions.
+Names are asked only where shapes cannot tell: which layer (the number in the name), gate or up, which norm. Without
+numbers, the order of the file stands for the layers. How it was found is told (`found_by`).
+
+What fits nothing (vision towers, convolutions, adapters of other shapes) is passed through and counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from headwater.weights.header import Header, Tensor
+
+_NUMBER = re.compile(r"(?:^|[./_])(\d+)(?=[./_]|$)")
+_HEAD = re.compile(r"lm_head|embed_out|output\.weight|(^|\.)head\.|decoder\.weight|output_projection", re.I)
+_GATE = re.compile(r"gate|(^|[._])w1([._]|$)|wi_0|fc1_g", re.I)
+_UP = re.compile(r"up_|_up|(^|[._])w3([._]|$)|wi_1|fc1_x", re.I)
+_GAINS = (r"pre_feedforward|ffn_norm|pre_ff|ln_2|norm_2|norm2|mlp_norm|ffn_layernorm|ln_mlp",
+          r"post_attention_(layer)?norm|post_attn_norm|final_layer_?norm")
+_AFTER = re.compile(r"output\.layer_?norm|attn_output_norm|layer_output_norm|output_norm", re.I)
+_LORA = re.compile(r"lora_?[ab]|lokr|hada|lora_(up|down)|lora_embedding", re.I)
+
+
+class Matrix(NamedTuple):
+    """Neurons of a tensor: its stored rows, or its stored columns if `columns`; of those the ones in `span`."""
+
+    tensor: Tensor
+    columns: bool = False
+    span: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(neurons, width), whichever way it is stored."""
+        a, b = reversed(self.tensor.shape) if self.columns else self.tensor.shape
+        return (a if self.span is None else self.span[1] - self.span[0], b)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """gates, ups, downs: one matrix each for a dense MLP, one for each expert (or stack of experts) otherwise; a
+    down is seen from its neurons too, (neurons, width). gates is empty for an MLP without a gate. gain: the norm's
+    vector before the MLP, or None. attention: the other matrices that read or write the stream, in file order.
+    """
+
+    key: str
+    gates: tuple[Matrix, ...]
+    ups: tuple[Matrix, ...]
+    downs: tuple[Matrix, ...]
+    gain: Tensor | None = None
+    attention: tuple[Matrix, ...] = ()
+
+    @property
+    def neurons(self) -> int:
+        return sum(matrix.shape[0] for matrix in self.ups)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """width: of the stream. embedding, head: None if not found; a tied head is no tensor.
+
+    found_by: "names" where numbers in names told the layers, "order" where the order of the file did, "none" where no
+    MLP was found. passed: how many tensors have no role. adapter: pairs of low-rank matrices instead of layers.
+    """
+
+    width: int
+    embedding: Matrix | None
+    head: Matrix | None
+    layers: tuple[Layer, ...]
+    found_by: Literal["names", "order", "none"]
+    passed: int
+    adapter: tuple[tuple[Tensor, Tensor], ...] = field(default=())
+
+
+def find_roles(header: Header, tokens: int | None = None, columns: frozenset[str] = frozenset()) -> Roles:
+    """tokens: how many the tokenizer has, if known. columns: names of tensors stored as (in, out)."""
+    pairs = _adapter_pairs(header.tensors)
+    if pairs:
+        return Roles(0, None, None, (), "names", len(header.tensors) - 2 * len(pairs), pairs)
+    tables, width = _tables(header.tensors, tokens)
+    embedding, head = _embedding_and_head(tables, width, columns)
+    taken = {table.name for table in tables}
+    rest = [tensor for tensor in header.tensors if tensor.name not in taken]
+    layers, found_by = _numbered(rest, width, columns), "names"
+    if not layers:
+        layers, found_by = _ordered(rest, width, columns), "order"
+    if not layers:
+        found_by = "none"
+    used = sum(len(_sources(layer)) for layer in layers) + (embedding is not None) + (head is not None)
+    return Roles(width, embedding, head, layers, found_by, max(0, len(header.tensors) - used))  # type: ignore[arg-type]
+
+
+def _sources(layer: Layer) -> set[str]:
+    matrices = (*layer.gates, *layer.ups, *layer.downs, *layer.attention)
+    return {matrix.tensor.name for matrix in matrices} | ({layer.gain.name} if layer.gain else set())
+
+
+# --- embedding
+
+
+def _tables(tensors: Sequence[Tensor], tokens: int | None) -> tuple[list[Tensor], int]:
+    """Matrices with a row for every token, in file order, and their width; ([], likely width) when there are none."""
+    flat = [t for t in tensors if len(t.shape) == 2 and min(t.shape) > 1]
+    seen = Counter(side for tensor in flat for side in set(tensor.shape))
+    if not flat:
+        return [], 0
+
+    def rows(tensor: Tensor) -> int:
+        return max(tensor.shape)
+
+    if tokens:
+        near = [t for t in flat if tokens <= rows(t) <= tokens * 1.1 + 1024 or tokens * 0.98 <= rows(t) < tokens]
+    else:
+        numbered = {t.name for t in flat if _NUMBER.search(t.name)}
+        near = [t for t in flat if t.name not in numbered and rows(t) > 4 * min(t.shape)] or []
+        near = [t for t in near if rows(t) == max(map(rows, near))]
+    if not near:
+        return [], seen.most_common(1)[0][0]
+    # With few tokens an MLP may have as many rows: the table is a shape seen at most twice.
+    shapes = Counter(tuple(sorted(t.shape)) for t in near)
+    few = [t for t in near if shapes[tuple(sorted(t.shape))] <= 2] or near
+    width = max((min(t.shape) for t in few), key=lambda w: (seen[w], w))
+    return [t for t in few if min(t.shape) == width][:4], width
+
+
+def _embedding_and_head(tables: list[Tensor], width: int,
+                        columns: frozenset[str]) -> tuple[Matrix | None, Matrix | None]:
+    """The head is the table whose name says so, else the later one."""
+    def matrix(table: Tensor) -> Matrix:
+        return Matrix(table, table.shape[1] != width or (table.shape[0] == width and table.name in columns))
+
+    heads = [table for table in tables if _HEAD.search(table.name)]
+    inputs = [table for table in tables if table not in heads]
+    if not inputs:
+        heads, inputs = heads[1:], heads[:1]
+    if not heads and len(inputs) > 1:
+        heads = inputs[1:]
+    return (matrix(inputs[0]) if inputs else None), (matrix(heads[0]) if heads else None)
+
+
+# --- layers
+
+
+def layer_key(name: str) -> tuple[str, int] | None:
+    """What stands before the first number of a name, and the number."""
+    match = _NUMBER.search(name)
+    return (name[:match.start(1)], int(match[1])) if match else None
+
+
+def _numbered(tensors: Iterable[Tensor], width: int, columns: frozenset[str]) -> tuple[Layer, ...]:
+    groups: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        key = layer_key(tensor.name)
+        if key is not None:
+            groups[key].append(tensor)
+    made = [(key, _layer(f"{key[0]}{key[1]}", group, width, columns)) for key, group in sorted(groups.items())]
+    return tuple(layer for _, layer in made if layer is not None)
+
+
+def _ordered(tensors: Sequence[Tensor], width: int, columns: frozenset[str]) -> tuple[Layer, ...]:
+    """Layers cut from the file's order: the k-th down closes the k-th layer, whatever order its members have."""
+    matrices = [_seen(tensor, columns) for tensor in tensors if len(tensor.shape) == 2 and width in tensor.shape]
+    shapes = Counter(matrix.shape for matrix in matrices)
+    hidden = [f for (f, d), count in shapes.items() if d == width and f != width and shapes[(width, f)]
+              and count in (shapes[(width, f)], 2 * shapes[(width, f)])]
+    fused = [f for (d, f), count in shapes.items() if d == width and f != width and shapes[(2 * f, width)] == count]
+    if not hidden and not fused:
+        return ()
+    inner = max(hidden or fused)
+    downs = [m for m in matrices if m.shape == (width, inner)]
+    ups = [m for m in matrices if m.shape == ((inner if hidden else 2 * inner), width)]
+    each = len(ups) // len(downs)
+    layers = []
+    for number, down in enumerate(downs):
+        mine = [m.tensor for m in ups[number * each:(number + 1) * each]]
+        layer = _layer(str(number), [*mine, down.tensor], width, columns)
+        if layer is not None:
+            layers.append(layer)
+    return tuple(layers)
+
+
+def _seen(tensor: Tensor, columns: frozenset[str]) -> Matrix:
+    return Matrix(tensor, tensor.name in columns)
+
+
+def _layer(key: str, group: list[Tensor], width: int, columns: frozenset[str]) -> Layer | None:
+    flat = [_seen(tensor, columns) for tensor in group if len(tensor.shape) == 2]
+    # GPT-2 keeps its matrices as (in, out): the fused query-key-value is then (d, 3d).
+    shapes = {matrix.shape for matrix in flat}
+    if (width, 3 * width) in shapes and (3 * width, width) not in shapes:
+        flat = [Matrix(matrix.tensor, not matrix.columns) for matrix in flat]
+    gates, ups, downs = _stacked(group, width)
+    if not ups:
+        gates, ups, downs = _flat_mlp(flat, width)
+    elif any(m.shape[0] != width for m in flat):  # shared experts beside stacked ones
+        more = _flat_mlp(flat, width)
+        if bool(more[0]) == bool(gates):
+            gates, ups, downs = gates + more[0], ups + more[1], downs + more[2]
+    if not ups:
+        return None
+    used = {matrix.tensor.name for matrix in (*gates, *ups, *downs)}
+    attention = tuple(m for m in flat if m.tensor.name not in used and width in m.shape and min(m.shape) > 1)
+    return Layer(key, tuple(gates), tuple(ups), tuple(downs), _gain(group, width), attention[:8])
+
+
+_Mlp = tuple[list[Matrix], list[Matrix], list[Matrix]]
+
+
+def _flat_mlp(flat: list[Matrix], width: int) -> _Mlp:
+    """Every (f, d) with a (d, f) beside it; of several f the gated ones, else the largest."""
+    shapes = Counter(matrix.shape for matrix in flat)
+    partners = {f: shapes[(width, f)] for d, f in shapes if d == width and f != width}
+    gated = [f for f, count in partners.items() if shapes[(f, width)] == 2 * count]
+    fused = [f for f, count in partners.items() if shapes[(2 * f, width)] == count and f not in gated]
+    plain = [f for f, count in partners.items() if shapes[(f, width)] == count]
+    gates: list[Matrix] = []
+    ups: list[Matrix] = []
+    downs: list[Matrix] = []
+    for inner in gated:
+        first, second = _gate_and_up([m for m in flat if m.shape == (inner, width)])
+        gates, ups = gates + first, ups + second
+    for inner in fused if not gated else ():
+        for matrix in flat:
+            if matrix.shape == (2 * inner, width):
+                gates.append(_half(matrix, 0))
+                ups.append(_half(matrix, 1))
+    inners = gated or fused or ([max(plain)] if plain else [])
+    if not gates:
+        ups = [m for m in flat if inners and m.shape == (inners[0], width)]
+    for inner in inners:
+        downs += [Matrix(m.tensor, not m.columns) for m in flat if m.shape == (width, inner)]
+    return gates, ups, downs
+
+
+def _gate_and_up(matrices: list[Matrix]) -> tuple[list[Matrix], list[Matrix]]:
+    """By name where both names tell, else in turns."""
+    gates = [m for m in matrices if _GATE.search(_last_words(m.tensor.name))]
+    ups = [m for m in matrices if m not in gates]
+    if len(gates) == len(ups):
+        return gates, ups
+    ups = [m for m in matrices if _UP.search(_last_words(m.tensor.name))]
+    gates = [m for m in matrices if m not in ups]
+    return (gates, ups) if len(gates) == len(ups) else (matrices[::2], matrices[1::2])
+
+
+def _last_words(name: str) -> str:
+    """The part of a name behind its last number."""
+    return re.split(r"[./]\d+[./]", name)[-1]
+
+
+def _half(matrix: Matrix, which: int) -> Matrix:
+    """The first or the second half of the neurons of a fused matrix."""
+    middle = matrix.shape[0] // 2
+    return matrix._replace(span=(which * middle, (which + 1) * middle))
+
+
+def _stacked(group: list[Tensor], width: int) -> _Mlp:
+    """Experts in one tensor: (E, f, d) gate, up; (E, d, f) down; or (E, 2f, d); or the same as (in, out)."""
+    gates: list[Matrix] = []
+    ups: list[Matrix] = []
+    downs: list[Matrix] = []
+    stacks = [t for t in group if len(t.shape) == 3 and width in t.shape[1:] and t.shape[1] != t.shape[2]
+              and t.shape[0] * t.shape[1] * t.shape[2] and "conv" not in t.name]
+    reading = [t for t in stacks if t.shape[2] == width]
+    writing = [t for t in stacks if t.shape[1] == width]
+    if not reading or not writing:
+        return gates, ups, downs
+    inner = min(t.shape[1] for t in reading)
+    if all(t.shape[2] == 2 * inner for t in writing):  # gate_up is (E, d, 2f), down is (E, f, d): stored as (in, out)
+        for tensor in writing:
+            for expert in _experts(tensor):
+                gates.append(_half(Matrix(expert, True), 0))
+                ups.append(_half(Matrix(expert, True), 1))
+        downs = [Matrix(expert) for tensor in reading for expert in _experts(tensor)]
+        return gates, ups, downs
+    if len(reading) == 1 and reading[0].shape[1] == 2 * writing[0].shape[2]:
+        for expert in _experts(reading[0]):
+            gates.append(_half(Matrix(expert), 0))
+            ups.append(_half(Matrix(expert), 1))
+    else:
+        first, second = _gate_and_up([Matrix(t) for t in reading]) if len(reading) == 2 else ([], [Matrix(reading[0])])
+        gates, ups = [Matrix(_as_rows(m.tensor)) for m in first], [Matrix(_as_rows(m.tensor)) for m in second]
+    downs = [Matrix(expert, True) for expert in _experts(writing[0])]
+    return gates, ups, downs
+
+
+def _as_rows(tensor: Tensor) -> Tensor:
+    return tensor._replace(shape=(tensor.shape[0] * tensor.shape[1], tensor.shape[2]))
+
+
+def _experts(tensor: Tensor) -> list[Tensor]:
+    """A stack of matrices, one by one; each is a range of the stack's bytes."""
+    size = tensor.nbytes // tensor.shape[0]
+    return [tensor._replace(name=f"{tensor.name}[{n}]", shape=tensor.shape[1:], start=tensor.start + n * size,
+                            stop=tensor.start + (n + 1) * size) for n in range(tensor.shape[0])]
+
+
+def _gain(group: list[Tensor], width: int) -> Tensor | None:
+    """The norm before the MLP. A model that norms after its blocks (BERT) has none."""
+    vectors = [t for t in group if t.elements == width and len(t.shape) <= 2 and not t.name.lower().endswith("bias")]
+    norms = [t for t in vectors if "norm" in t.name.lower() or "ln_" in t.name.lower()]
+    if any(_AFTER.search(t.name) for t in norms):
+        return None
+    for pattern in _GAINS:
+        for tensor in norms:
+            if re.search(pattern, tensor.name, re.I):
+                return tensor
+    return vectors[1] if len(vectors) == 2 and not norms else None
+
+
+# --- adapters
+
+
+def _adapter_pairs(tensors: Sequence[Tensor]) -> tuple[tuple[Tensor, Tensor], ...]:
+    """(A, B) of every low-rank pair: A (r, in), B (out, r). Empty unless they make up the file."""
+    named = [t for t in tensors if _LORA.search(t.name) and len(t.shape) == 2]
+    if len(named) < 2 or len(named) * 2 < len(tensors):
+        return ()
+    downs: dict[str, Tensor] = {}
+    ups: dict[str, Tensor] = {}
+    for tensor in named:
+        stem = re.sub(r"lora_?(embedding_)?(a|b|up|down)(?![a-z])", "lora", tensor.name, flags=re.I)
+        is_a = re.search(r"lora_?(embedding_)?(a|down)(?![a-z])", tensor.name, re.I)
+        (downs if is_a else ups)[stem] = tensor
+    return tuple((downs[stem], ups[stem]) for stem in sorted(downs)
+                 if stem in ups and downs[stem].shape[0] == ups[stem].shape[1])
