@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from headwater.core.errors import Busy, HeadwaterError, NotBuilt
+from headwater.core.errors import BadRange, Busy, HeadwaterError, NotBuilt
 
 log = logging.getLogger("headwater.http")
 
@@ -46,7 +46,11 @@ def render(request: Request, status: int, code: str, message: str, headers: dict
 
 
 def _known(request: Request, error: HeadwaterError) -> Response:
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else {}
+    headers = {}
+    if isinstance(error, Busy):
+        headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, BadRange):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if error.status >= 500 and not isinstance(error, NotBuilt):
         log.warning("%s %s: %s", request.method, request.url.path, error)
     # A client that said exist_ok=True reads the address of what exists from the body.

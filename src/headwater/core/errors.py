@@ -114,7 +114,13 @@ class TooLarge(HeadwaterError):
 
 
 class BadRange(HeadwaterError):
+    """`size` is what the client must know to ask again: how many bytes there are."""
+
     status, code = 416, "BadRange"
+
+    def __init__(self, message: str, *, size: int, hint: str | None = None):
+        super().__init__(message, hint=hint)
+        self.size = size
 
 
 class Busy(HeadwaterError):

@@ -20,7 +20,7 @@ from headwater.hub.access import find_repo
 router = APIRouter(tags=["hub: download"])
 # Shown by a browser where they stand; anything else a stranger uploaded is only ever downloaded.
 INLINE = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"}
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})\Z")
 
 
 @router.api_route("/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
@@ -41,7 +41,7 @@ def _resolve(kind: Kind, full_name: str, revision: str, path: str, request: Requ
     commit = browse.resolve(hub, repo, revision)
     entry = browse.file(hub, commit, path)
     headers = _headers(entry, commit)
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if _knows(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     start, stop = _range(request, entry.size, headers["ETag"])
     part = (start, stop) != (0, entry.size)
@@ -85,6 +85,12 @@ def _headers(entry: Entry, commit: Commit) -> dict[str, str]:
     return headers
 
 
+def _knows(if_none_match: str, etag: str) -> bool:
+    """Whether the client has these bytes: If-None-Match is a list of tags, perhaps weak, or '*' (RFC 9110, 13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]
+
+
 def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
     """[start, stop) asked for. Several ranges, or a form we do not know, answer the whole, as RFC 9110 allows.
 
@@ -99,5 +105,5 @@ def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
     else:
         start, stop = int(first), min(int(last) + 1, size) if last else size
     if start >= size or (last and first and int(last) < start) or stop <= start:
-        raise BadRange(f"The file has {size:,} bytes; {request.headers['range'][:80]} is outside.")
+        raise BadRange(f"The file has {size:,} bytes; {request.headers['range'][:80]} is outside.", size=size)
     return start, stop
