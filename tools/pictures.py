@@ -33,10 +33,11 @@ def main(url: str) -> None:
             page.goto(url + path, wait_until="networkidle")
             page.screenshot(path=PICTURES / f"{name}.png")
         _chat(page, url, "en", "chat")
-        page = _page(browser, 390, 780, "dark", "zh-CN")
-        page.goto(f"{url}/{MODEL}", wait_until="networkidle")
-        page.screenshot(path=PICTURES / "model-zh-phone.png")
-        _chat(page, url, "zh-CN", "chat-zh-phone")
+        for width, height, light, ending in ((1280, 860, "light", "zh"), (390, 780, "dark", "zh-phone")):
+            page = _page(browser, width, height, light, "zh-CN")
+            page.goto(f"{url}/{MODEL}", wait_until="networkidle")
+            page.screenshot(path=PICTURES / f"model-{ending}.png")
+            _chat(page, url, "zh-CN", f"chat-{ending}")
         browser.close()
     _shrink()
 

@@ -266,6 +266,11 @@ class TestAClosedHub:
         stranger.post("/settings/tokens/revoke", data={"name": "laptop"})
         assert accounts.actor_of_secret(closed.app.hub, secret) is None
 
+    def test_a_wrong_token_gets_a_page_that_says_so(self, stranger):
+        answer = stranger.get("/models", headers={"authorization": "Bearer hf_wrong"})
+        assert answer.status_code == 401 and answer.headers["content-type"].startswith("text/html")
+        assert "Sign in first" in answer.text
+
     def test_guessing_passwords_is_slowed_down(self, closed, stranger):
         answers = [self.enter(stranger, "mei", f"guess {n:06}").status_code for n in range(12)]
         assert answers[0] == 401 and answers[-1] == 429

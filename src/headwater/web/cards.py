@@ -92,6 +92,12 @@ def licence(card: Card) -> str | None:
     return next(iter(_texts(data.get("license"))), None)
 
 
+def language(card: Card) -> str | None:
+    """The one language the card says it is about, as a tag for readers aloud; None when it names none or several."""
+    named = _texts(card.data.get("language"))
+    return named[0] if len(named) == 1 and re.fullmatch(r"[a-z]{2}", named[0]) else None
+
+
 @dataclass(frozen=True)
 class Facet:
     """One heading of the filters, with (tag, word, count)."""

@@ -41,7 +41,8 @@ def card(request: Request, hub: HubDep, here: PlaceDep) -> Response:
     return repo_page(request, "card.html", hub, here, "card", line=line_of(here, body), html=Markup(html),
                      entries=entries,
                      weights=[e for e in entries if e.path.endswith(WEIGHTS)][:8],
-                     declared=cards.declared(here.repo.card), security=security(hub, entries),
+                     declared=cards.declared(here.repo.card), spoken=cards.language(here.repo.card),
+                     security=security(hub, entries),
                      facts=facts(hub, here.repo, here.commit) if here.repo.kind is Kind.MODEL else None,
                      problem=here.repo.card.problem, bases=known_bases(hub, here))
 
