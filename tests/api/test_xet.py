@@ -3,6 +3,7 @@
 Clients remember what they sent for three weeks; the journey at the end is every way that memory can mislead them.
 """
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -21,6 +22,7 @@ from clients import run_client
 from server import HubProcess, Team, fresh
 from xet_made import File, packed_chunk, shard, xorb
 
+from headwater.api.http import RateLimit
 from headwater.app import open_app
 from headwater.core.settings import load
 from headwater.hub.sweep import sweep
@@ -161,6 +163,22 @@ def test_a_client_gone_mid_body_leaves_nothing(cas: httpx.Client, open_server: H
         wait_for(lambda: list(open_server.data.glob("tmp/xet/*/*/in-*")))
     wait_for(lambda: not list(open_server.data.glob("tmp/xet/*/*/in-*")))
     assert cas.post(f"/v1/xorbs/default/{ONE.text}", content=body).status_code == 200
+
+
+def test_a_push_of_very_many_files_is_not_put_off_by_the_rate_limit():
+    """A client asks once for each file whether its first chunk is known, thousands of times in a few seconds."""
+
+    async def answer(scope: dict, receive: object, send: object) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def statuses(path: str) -> set[int]:
+        transport = httpx.ASGITransport(RateLimit(answer, per_minute=60), client=("192.0.2.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
+            return {(await client.get(path)).status_code for _ in range(200)}
+
+    assert asyncio.run(statuses(f"/api/headwater/xet/{'0' * 16}/v1/chunks/default/{ONE.text}")) == {200}
+    assert asyncio.run(statuses("/api/models")) == {200, 429}
 
 
 def wait_for(condition: object, seconds: float = 10) -> None:
