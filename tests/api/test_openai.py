@@ -15,7 +15,7 @@ import httpx
 import openai
 import psutil
 import pytest
-from engine_samples import RIVER
+from model_hub import keep, toy
 from openai import OpenAI
 from real_models import smollm2_gguf
 from server import HubProcess, make_team, opened_hub
@@ -31,16 +31,6 @@ pytestmark = pytest.mark.xdist_group("openai")  # one hub for the module
 QUEUE = 6
 PARIS = [{"role": "system", "content": "You are a helpful assistant."},
          {"role": "user", "content": "What is the capital of France?"}]
-
-
-def keep(hub, actor, owner, name, private=False, **files):
-    """A repo with these files (dots in names written as __); its revision."""
-    repo = repos.create(hub, actor, Kind.MODEL, owner, name, private=private)
-    return commit(hub, actor, repo, "main", [Add(n.replace("__", "."), c) for n, c in files.items()], title="add").oid
-
-
-def toy(text=RIVER, **config):
-    return {"config__json": json.dumps({"model_type": "markov", **config}).encode(), "corpus__txt": text.encode()}
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +205,7 @@ def test_what_has_no_effect_is_reported(client):
     ({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), ({"logit_bias": {"5": 1}}, "logit_bias"),
     ({"response_format": {"type": "json_object"}}, "response_format"),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-    ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0]"),
+    ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
      "messages[0].content[0]"),
 ])
@@ -336,7 +326,7 @@ def test_a_full_queue_is_the_clients_rate_limit_error_and_says_when_to_come_back
             until(lambda: select.select(posts, [], [], 0)[0], 20)  # one too many: it has its refusal
             with pytest.raises(openai.RateLimitError, match=f"{QUEUE} requests wait") as refused:
                 client.chat.completions.create(model="local/smollm2", messages=ASK, max_tokens=1)
-            assert refused.value.response.headers["retry-after"] == "5"
+            assert 1 <= int(refused.value.response.headers["retry-after"]) <= 120
         until(lambda: busy() == 0, 20)
 
 

@@ -7,6 +7,7 @@ buffered here: a slow listener makes the worker wait.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import random
 from collections.abc import AsyncGenerator
@@ -14,8 +15,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from headwater.chat import Chat
+from headwater.chat.features import check
 from headwater.chat.models import find
 from headwater.chat.process import WorkerProcess
+from headwater.chat.reasoning import told_apart
+from headwater.chat.tools import PROBE, arrange, as_call
 from headwater.chat.types import ChatEvent, ChatModel, ChatRequest, Finished, Origin, Piece, Started, Usage
 from headwater.core.errors import BadInput, EngineFailed, HeadwaterError
 from headwater.core.types import Actor
@@ -30,13 +34,35 @@ ERROR_MAX = 64 * 1024
 async def complete(chat: Chat, actor: Actor, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
     """Started, then Pieces, then Finished. Closing the iterator (contextlib.aclosing) stops the engine.
 
-    Raises before Started: ModelNotFound, Busy, EngineFailed, BadInput (the engine refused the request).
+    Raises before Started: ModelNotFound, Busy, EngineFailed, UnsupportedParameter (by this model), BadInput (the
+    engine refused the request).
     Raises after it: EngineFailed, when the worker dies or hangs mid-answer.
     """
     model = await asyncio.to_thread(find, chat, actor, request.model)
-    async with chat.workers.hold(model) as worker, aclosing(_talk(chat, model, worker, request)) as events:
-        async for event in events:
-            yield event
+    check(model, request)
+    async with chat.workers.hold(model) as worker:
+        forced, notes = request.tools and request.tool_choice != "auto", ()
+        if request.tools or request.speaks_of_tools:
+            request, notes = arrange(request, await _rendered_probe(chat, worker))
+        talk = told_apart(_talk(chat, model, worker, request))
+        async with aclosing(as_call(talk) if forced else talk) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    event = dataclasses.replace(event, warnings=notes + event.warnings)
+                yield event
+
+
+async def _rendered_probe(chat: Chat, worker: WorkerProcess) -> str:
+    """tools.PROBE as the model's template renders it, "" when it cannot."""
+    import aiohttp
+
+    end = worker.endpoint
+    try:
+        async with chat.workers.http().post(f"{end.url}/apply-template", json=PROBE,
+                                            headers={"Authorization": f"Bearer {end.key}"}) as response:
+            return (await response.content.read(ERROR_MAX)).decode("utf-8", "replace") if response.ok else ""
+    except (aiohttp.ClientError, TimeoutError):
+        raise await _died(worker) from None
 
 
 async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
@@ -47,7 +73,8 @@ async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: Ch
     origin = Origin(model.repo.full_name, model.commit.oid, end.engine, end.build, model.path, seed)
     response = None
     try:
-        response = await chat.workers.http().post(f"{end.url}/v1/chat/completions", json=_body(request, seed),
+        path = "/v1/chat/completions" if request.prompt is None else "/v1/completions"
+        response = await chat.workers.http().post(f"{end.url}{path}", json=_body(request, seed),
                                                   headers={"Authorization": f"Bearer {end.key}"})
         if response.status != 200:
             raise await _refusal(worker, response)
@@ -68,10 +95,19 @@ async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: Ch
 def _body(request: ChatRequest, seed: int) -> dict[str, Any]:
     given = {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens,
              "presence_penalty": request.presence_penalty, "frequency_penalty": request.frequency_penalty,
-             "stop": list(request.stop) or None}
+             "stop": list(request.stop) or None, "top_k": request.top_k, "prompt": request.prompt,
+             "tools": list(request.tools) or None, "parallel_tool_calls": request.parallel_tool_calls}
+    if request.prompt is None:
+        given["messages"] = list(request.messages)
+    if request.form is not None:
+        given["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.form}} \
+            if request.form else {"type": "json_object"}
+    if request.logprobs is not None:
+        wanted = max(1, request.logprobs)  # to llama.cpp 0 means none at all
+        given.update({"logprobs": True, "top_logprobs": wanted} if request.prompt is None else {"logprobs": wanted})
     # return_progress: llama.cpp notices a hang-up only when it writes, and otherwise writes nothing while it reads a
     # long prompt (5.9 s until the slot was free, 0.3 s with it)
-    return {"messages": list(request.messages), "seed": seed, "stream": True, "return_progress": True,
+    return {"seed": seed, "stream": True, "return_progress": True,
             "stream_options": {"include_usage": True}, **{name: v for name, v in given.items() if v is not None}}
 
 
@@ -86,14 +122,20 @@ async def _events(worker: WorkerProcess, response: aiohttp.ClientResponse) -> As
             if count := data.get("usage"):
                 usage = Usage(count["prompt_tokens"], count["completion_tokens"])
             for choice in data.get("choices", ()):
-                delta = choice["delta"]
                 reason = choice.get("finish_reason") or reason
-                piece = Piece(delta.get("content") or "", delta.get("reasoning_content") or "")
-                if piece.text or piece.reasoning:
+                if piece := _piece(choice):
                     yield piece
     if reason is None:
         raise await _died(worker)
     yield Finished(reason, usage, warnings)
+
+
+def _piece(choice: dict[str, Any]) -> Piece | None:
+    """What a chunk of a chat or of a plain completion adds, None when that is nothing."""
+    delta = choice.get("delta") or {"content": choice.get("text")}
+    piece = Piece(delta.get("content") or "", delta.get("reasoning_content") or "",
+                  tuple(delta.get("tool_calls") or ()), tuple((choice.get("logprobs") or {}).get("content") or ()))
+    return piece if piece != Piece("") else None
 
 
 async def _lines(worker: WorkerProcess, response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any]]:

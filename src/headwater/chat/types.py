@@ -34,7 +34,11 @@ class ChatModel:
 class ChatRequest:
     """What is asked of a model. None means the engine's own default; a seed of None is drawn and told.
 
-    messages: {"role", "content"} with text contents, at least one.
+    messages: {"role", "content"} with text contents, at least one; in OpenAI's form an assistant message may have
+    "tool_calls", and one of role "tool" a "tool_call_id". With a prompt there are none: it is a text to go on with.
+    form: a JSON schema the answer must have; {} means any JSON object.
+    tools: function tools in OpenAI's form. tool_choice: auto, required or the name of one of them.
+    logprobs: how many alternatives to tell with each token, 0 for the token alone.
     """
 
     model: str
@@ -46,6 +50,18 @@ class ChatRequest:
     max_tokens: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    top_k: int | None = None
+    prompt: str | None = None
+    form: dict[str, Any] | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str = "auto"
+    parallel_tool_calls: bool | None = None
+    logprobs: int | None = None
+
+    @property
+    def speaks_of_tools(self) -> bool:
+        """Whether a call or its result stands in the conversation."""
+        return any(message["role"] == "tool" or "tool_calls" in message for message in self.messages)
 
 
 @dataclass(frozen=True)
@@ -79,15 +95,21 @@ class Started:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some of the answer. reasoning is what a model thinks aloud before it; either may be empty."""
+    """Some of the answer. reasoning is what a model thinks aloud before it; each part may be empty.
+
+    calls: OpenAI's deltas of tool calls: index, id and name once, then arguments as they are written.
+    logprobs: OpenAI's {token, logprob, bytes, top_logprobs} of the tokens in text.
+    """
 
     text: str
     reasoning: str = ""
+    calls: tuple[dict[str, Any], ...] = ()
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Always the last event. reason: stop or length. usage None: the engine did not count."""
+    """Always the last event. reason: stop, length or tool_calls. usage None: the engine did not count."""
 
     reason: str
     usage: Usage | None

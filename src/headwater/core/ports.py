@@ -308,6 +308,8 @@ class ChatEngine(Protocol):
     name: str
     slots: int
     """Requests one worker computes at the same time; more wait in the gateway."""
+    features: frozenset[str]
+    """What it does beyond plain chat, of the words in chat/features.py. May be left out: then nothing."""
 
     def available(self) -> str | None:
         """None when this engine can run here, else the sentence that says how to install it."""

@@ -27,6 +27,7 @@ BATCH_PER_THREAD = 64
 class LlamaCpp:
     name = "llamacpp"
     slots = 4
+    features = frozenset({"schema", "tools", "logprobs", "completions"})
 
     def available(self) -> str | None:
         return None if find_spec(PACKAGE) else "llama.cpp is not installed: pip install xllamacpp"

@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
 from headwater.api.openai.request import ChatBody, body_schema, chat_body, chat_request
 from headwater.chat.complete import complete
+from headwater.chat.made import Made
 from headwater.chat.types import ChatEvent, Finished, Origin, Piece, Started, Usage
 from headwater.core.errors import HeadwaterError, NotSignedIn
 
@@ -33,7 +34,7 @@ async def chat_completions(request: Request, actor: ActorDep, body: Annotated[Ch
     if actor.account is None:
         raise NotSignedIn("Chat needs a token here.", hint="Make one with `headwater token create`.")
     asked, warnings = chat_request(body)
-    answer = _Answer(complete(get_app(request).chat, actor, asked), warnings)
+    answer = _Answer(complete(get_app(request).chat, actor, asked), warnings, asked.logprobs or 0)
     if not body.stream:
         return UntilHangup(answer.send_whole)
     options = body.stream_options
@@ -43,28 +44,20 @@ async def chat_completions(request: Request, actor: ActorDep, body: Annotated[Ch
 class _Answer:
     """One completion on its way to one client."""
 
-    def __init__(self, events: AsyncGenerator[ChatEvent], warnings: list[str]):
-        self.events, self.warnings = events, warnings
+    def __init__(self, events: AsyncGenerator[ChatEvent], warnings: list[str], rivals: int = 0):
+        self.events, self.warnings, self.rivals = events, warnings, rivals
         self.id, self.created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
         self.origin: Origin
 
     async def send_whole(self, send: Send) -> None:
-        text, reasoning = [], []
+        made = Made()
         async with aclosing(self.events) as events:
             async for event in events:
-                match event:
-                    case Started(origin):
-                        self.origin = origin
-                    case Piece(some, thought):
-                        text.append(some)
-                        reasoning.append(thought)
-                    case Finished(reason, usage, more):
-                        self.warnings += more
-        message = {"role": "assistant", "content": "".join(text), "refusal": None}
-        if any(reasoning):
-            message["reasoning_content"] = "".join(reasoning)
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-        body = {**self._head("chat.completion"), "choices": [choice], "usage": _usage(usage), **self._from()}
+                made.add(event)
+        self.origin = made.origin
+        self.warnings += made.finished.warnings
+        body = {**self._head("chat.completion"), "choices": [_made_choice(made, self.rivals)],
+                "usage": _usage(made.finished.usage), **self._from()}
         response = Response(json.dumps(body, ensure_ascii=False), media_type="application/json",
                             headers=self._headers())
         await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
@@ -98,10 +91,10 @@ class _Answer:
         match event:
             case Started():
                 return [{**head, "choices": [_choice({"role": "assistant", "content": ""})], **self._from()}]
-            case Piece(text, reasoning):
-                delta = {"content": text, "reasoning_content": reasoning}
+            case Piece(text, reasoning, calls, logprobs):
+                delta = {"content": text, "reasoning_content": reasoning, "tool_calls": list(calls)}
                 delta = {name: value for name, value in delta.items() if value}
-                return [{**head, "choices": [_choice(delta)]}]
+                return [{**head, "choices": [_choice(delta, logprobs=told_logprobs(logprobs, self.rivals))]}]
             case Finished(reason, counted, more):
                 self.warnings += more
                 last = {**head, "choices": [_choice({}, reason)], **self._from()}
@@ -129,8 +122,28 @@ class _Answer:
             (b"content-type", b"text/event-stream; charset=utf-8")]
 
 
-def _choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+def _choice(delta: dict[str, Any], reason: str | None = None, logprobs: Any = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+
+
+def _made_choice(made: Made, rivals: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": made.text, "refusal": None}
+    if made.reasoning:
+        message["reasoning_content"] = made.reasoning
+    if made.calls:
+        message.update(content=made.text or None, tool_calls=made.calls)
+    return {"index": 0, "message": message, "logprobs": told_logprobs(made.logprobs, rivals),
+            "finish_reason": made.finished.reason}
+
+
+def told_logprobs(tokens: Sequence[dict[str, Any]], rivals: int) -> dict[str, Any] | None:
+    """OpenAI's object, with so many rivals a token; an engine's own fields, such as token ids, are left out."""
+    def told(token: dict[str, Any]) -> dict[str, Any]:
+        return {"token": token["token"], "logprob": token["logprob"], "bytes": token.get("bytes")}
+
+    content = [{**told(token), "top_logprobs": [told(other) for other in token.get("top_logprobs", ())[:rivals]]}
+               for token in tokens]
+    return {"content": content, "refusal": None} if content else None
 
 
 def _usage(usage: Usage | None) -> dict[str, int] | None:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from headwater.api.openai.tools import Malformed, read_calls, read_form, read_tools
 from headwater.chat.types import ChatRequest, UnsupportedParameter
-from headwater.core.errors import BadInput, TooLarge
+from headwater.core.errors import TooLarge
 
 BODY_MAX = 16 * 1024 * 1024
 SEED_MAX = 2**32 - 2
@@ -19,13 +20,10 @@ SEED_MAX = 2**32 - 2
 
 HARMLESS = {
     "audio": (None,), "function_call": (None, "none", "auto"), "functions": (None, []), "logit_bias": (None, {}),
-    "logprobs": (None, False), "modalities": (None, ["text"]), "moderation": (None,), "parallel_tool_calls": None,
-    "prediction": (None,), "response_format": (None, {"type": "text"}),
-    "tool_choice": (None, "none", "auto"), "tools": (None, []), "top_logprobs": (None, 0),
-    "web_search_options": (None,),
+    "modalities": (None, ["text"]), "moderation": (None,), "prediction": (None,), "web_search_options": (None,),
 }
-"""Parameters that would change the answer if honoured: allowed with these values, refused with any other.
-None in place of the values: any value will do, for it says nothing without tools."""
+"""Parameters that would change the answer if honoured: allowed with these values, refused with any other."""
+LOGPROBS_MAX = 20
 
 
 class StreamOptions(BaseModel):
@@ -58,6 +56,12 @@ class ChatBody(BaseModel):
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     n: Annotated[int, Field(ge=1)] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[Any] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=LOGPROBS_MAX)] | None = None
 
 
 def body_schema() -> dict[str, Any]:
@@ -72,14 +76,6 @@ def body_schema() -> dict[str, Any]:
         return [whole(value) for value in node] if isinstance(node, list) else node
 
     return whole(schema)
-
-
-class Malformed(BadInput):
-    """`param` names the field, as OpenAI's errors do."""
-
-    def __init__(self, message: str, param: str | None):
-        super().__init__(message)
-        self.param = param
 
 
 async def chat_body(request: Request) -> ChatBody:
@@ -106,29 +102,52 @@ def chat_request(body: ChatBody) -> tuple[ChatRequest, list[str]]:
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     messages = tuple(_message(n, message, warnings) for n, message in enumerate(body.messages))
+    tools, choice = read_tools(body.tools, body.tool_choice)
+    form = read_form(body.response_format)
+    if form is not None and tools and choice != "auto":
+        raise UnsupportedParameter("An answer cannot have a form and be a call.", param="response_format",
+                                   hint="Leave out response_format or tool_choice.")
     return ChatRequest(
         model=body.model, messages=messages, stop=tuple(text for text in stop if text), seed=body.seed,
         temperature=body.temperature, top_p=body.top_p, max_tokens=limit,
-        presence_penalty=body.presence_penalty, frequency_penalty=body.frequency_penalty), warnings
+        presence_penalty=body.presence_penalty, frequency_penalty=body.frequency_penalty, form=form, tools=tools,
+        tool_choice=choice, parallel_tool_calls=body.parallel_tool_calls if tools else None,
+        logprobs=_logprobs(body)), warnings
+
+
+def _logprobs(body: ChatBody) -> int | None:
+    """As ChatRequest.logprobs."""
+    if body.top_logprobs and not body.logprobs:
+        raise Malformed("top_logprobs: only with logprobs.", "top_logprobs")
+    return body.top_logprobs or 0 if body.logprobs else None
 
 
 def _extra(name: str, value: Any) -> str | None:
     """The warning for a parameter that is not honoured; None when it asks for nothing. Raises if it must be."""
     if name in HARMLESS:
-        if HARMLESS[name] is not None and value not in HARMLESS[name]:
+        if value not in HARMLESS[name]:
             raise UnsupportedParameter(f"{name} is not supported yet.", param=name, hint="Leave it out.")
         return None
     return None if value is None else f"{name[:100]} is ignored"
 
 
 def _message(n: int, message: Message, warnings: list[str]) -> dict[str, Any]:
-    extra = message.model_extra or {}
-    if message.role in ("tool", "function") or extra.get("tool_calls") or extra.get("function_call"):
-        raise UnsupportedParameter("Tool calls are not supported yet.", param=f"messages[{n}]")
+    extra, where = message.model_extra or {}, f"messages[{n}]"
+    if message.role == "function" or extra.get("function_call"):
+        raise UnsupportedParameter("Calls come as tool_calls, and results in the role tool.", param=where)
     if message.name is not None:
-        warnings.append(f"messages[{n}].name is ignored")
-    role = "system" if message.role == "developer" else message.role
-    return {"role": role, "content": _text(n, message.content)}
+        warnings.append(f"{where}.name is ignored")
+    told = {"role": "system" if message.role == "developer" else message.role, "content": _text(n, message.content)}
+    if message.role == "tool":
+        if not isinstance(extra.get("tool_call_id"), str):
+            raise Malformed(f"{where}.tool_call_id: must be text.", where)
+        told["tool_call_id"] = extra["tool_call_id"]
+    if message.role == "assistant":
+        if extra.get("tool_calls"):
+            told["tool_calls"] = read_calls(where, extra["tool_calls"])
+        if isinstance(thought := extra.get("reasoning_content"), str) and thought:
+            told["reasoning_content"] = thought  # the template says which of it is shown to the model again
+    return told
 
 
 def _text(n: int, content: str | list[dict[str, Any]] | None) -> str:
@@ -139,7 +158,7 @@ def _text(n: int, content: str | list[dict[str, Any]] | None) -> str:
         where = f"messages[{n}].content[{k}]"
         if part.get("type") != "text":
             raise UnsupportedParameter(f"{where} is of type {str(part.get('type'))[:100]!r}; only text is read.",
-                                       param=where, hint="This model is not given pictures, sound or files.")
+                                       param=where, hint="No model here sees or hears: no projector is loaded.")
         if not isinstance(part.get("text"), str):
             raise Malformed(f"{where}.text: must be text.", where)
         texts.append(part["text"])
