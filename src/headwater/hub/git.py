@@ -6,6 +6,7 @@ Source: gitformat-object (git documentation), and the LFS pointer of the git-lfs
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 
 from headwater.core.types import Commit, Digest, Entry, EntryKind, Oid, Tree
@@ -42,12 +43,21 @@ def make_tree(entries: Iterable[Entry]) -> Tree:
 
 def make_commit(tree: Oid, parents: tuple[Oid, ...], author: str, email: str, title: str, message: str,
                 created_at: int) -> Commit:
-    """The commit git would make of these, with author and committer alike, at UTC."""
+    """The commit git would make of these, with author and committer alike, at UTC.
+
+    What no text holds (control characters, halves of characters) becomes spaces: git forbids NUL, and a terminal or
+    a database must not meet the rest. The title is one line.
+    """
+    title, message = _clean(title).strip(), _clean(message, keep="\n\t")
     person = f"{_person(author)} <{_person(email)}> {created_at} +0000"
     lines = [f"tree {tree}", *(f"parent {p}" for p in parents), f"author {person}", f"committer {person}", "",
              title if not message else f"{title}\n\n{message}"]
     oid = object_id("commit", ("\n".join(lines) + "\n").encode())
     return Commit(oid, tree, parents, author, email, title, message, created_at)
+
+
+def _clean(text: str, keep: str = "") -> str:
+    return "".join(c if c in keep or unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
 
 
 def _person(text: str) -> str:

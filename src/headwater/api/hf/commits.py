@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
@@ -143,7 +142,7 @@ class _Body:
         if value.get("encoding", "base64") == "base64":
             try:
                 data = base64.b64decode(content, validate=True)
-            except binascii.Error:
+            except ValueError:  # binascii's own is one, and text beyond ASCII raises the plain one
                 raise BadInput(f"The content of {path!r} is not base64.") from None
         else:
             data = content.encode()
@@ -158,7 +157,7 @@ class _Body:
         if value.get("algo", "sha256") != "sha256":
             raise BadInput("Only sha256 names an LFS file.")
         size = value.get("size")
-        if size is not None and (not isinstance(size, int) or size < 0):
+        if size is not None and (type(size) is not int or size < 0):
             raise BadInput("The size of an LFS file is a number of bytes.")
         self.changes.append(Add(check_path(_text(value, "path")), digest=check_digest(value.get("oid")), size=size))
 
@@ -200,8 +199,8 @@ def _text(value: dict, name: str, default: str | None = None) -> str:
 
 def _mode(hub: Hub, file: PreuploadFile) -> str:
     try:
-        sample = base64.b64decode(file.sample)
-    except binascii.Error:
+        sample = base64.b64decode(file.sample, validate=True)
+    except ValueError:  # binascii's own is one, and text beyond ASCII raises the plain one
         raise BadInput(f"The sample of {file.path[:200]!r} is not base64.") from None
     if file.size == 0:
         return "regular"
