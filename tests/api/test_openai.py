@@ -202,7 +202,7 @@ def test_what_has_no_effect_is_reported(client):
 
 
 @pytest.mark.parametrize("fields, param", [
-    ({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), ({"logit_bias": {"5": 1}}, "logit_bias"),
+    ({"logprobs": True}, "logprobs"), ({"logit_bias": {"5": 1}}, "logit_bias"),
     ({"response_format": {"type": "json_object"}}, "response_format"),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
     ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages"),
@@ -220,6 +220,7 @@ def test_what_would_change_the_answer_is_refused(client, fields, param):
     {"temperature": "1"}, {"top_p": 0}, {"seed": -1}, {"seed": 2**40}, {"max_tokens": 0}, {"stop": [1]},
     {"stop": ["x"] * 17}, {"stream": "yes"}, {"model": 5}, {"model": None},
     {"messages": [{"role": "user", "content": 5}]},
+    {"n": 0}, {"n": 17},
 ])
 def test_a_wrong_type_or_value_is_refused_by_name(client, fields):
     with pytest.raises(openai.BadRequestError) as refused:

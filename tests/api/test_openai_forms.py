@@ -195,6 +195,35 @@ def test_thoughts_are_the_same_however_the_text_is_cut(text, cuts):
         assert answer.strip() == rest.strip() and thought.strip() == inner.strip()
 
 
+# --- several answers
+
+
+def test_several_answers_are_those_of_the_seeds_that_follow(client):
+    def ask(**fields):
+        return client.chat.completions.create(model="local/river", messages=ASK, **fields)
+
+    both = ask(n=3, seed=7)
+    texts = [choice.message.content for choice in both.choices]
+    assert [choice.index for choice in both.choices] == [0, 1, 2] and both.headwater["seed"] == 7
+    alone = [ask(seed=seed) for seed in (7, 8, 9)]
+    assert texts == [one.choices[0].message.content for one in alone]
+    assert both.usage.prompt_tokens == alone[0].usage.prompt_tokens
+    assert both.usage.completion_tokens == sum(one.usage.completion_tokens for one in alone)
+    streamed = ["", "", ""]
+    chunks = list(ask(n=3, seed=7, stream=True, stream_options={"include_usage": True}))
+    for chunk in chunks:
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == texts and chunks[-1].usage == both.usage
+    drawn = ask(n=2)
+    assert drawn.choices[1].message.content == ask(seed=drawn.headwater["seed"] + 1).choices[0].message.content
+
+
+def test_the_real_model_makes_several_answers(client):
+    answer = client.chat.completions.create(**{**REAL, "temperature": 1.5, "max_tokens": 12}, n=3, seed=1)
+    assert len({choice.message.content for choice in answer.choices}) == 3
+
+
 # --- probabilities
 
 

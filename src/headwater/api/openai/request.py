@@ -5,11 +5,14 @@ A parameter is taken, ignored with a warning, or refused; none is dropped in sil
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import dataclasses
+import random
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from headwater.api.openai.several import ANSWERS_MAX
 from headwater.api.openai.tools import Malformed, read_calls, read_form, read_tools
 from headwater.chat.types import ChatRequest, UnsupportedParameter
 from headwater.core.errors import TooLarge
@@ -24,6 +27,7 @@ HARMLESS = {
 }
 """Parameters that would change the answer if honoured: allowed with these values, refused with any other."""
 LOGPROBS_MAX = 20
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class StreamOptions(BaseModel):
@@ -55,7 +59,7 @@ class ChatBody(BaseModel):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=ANSWERS_MAX)] | None = None
     response_format: dict[str, Any] | None = None
     tools: list[Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -64,10 +68,10 @@ class ChatBody(BaseModel):
     top_logprobs: Annotated[int, Field(ge=0, le=LOGPROBS_MAX)] | None = None
 
 
-def body_schema() -> dict[str, Any]:
-    """The JSON schema of ChatBody as one piece: it stands in the OpenAPI document, where $defs would not be found."""
-    schema = ChatBody.model_json_schema()
-    parts = schema.pop("$defs")
+def body_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a body as one piece: it stands in the OpenAPI document, where $defs would not be found."""
+    schema = kind.model_json_schema()
+    parts = schema.pop("$defs", {})
 
     def whole(node: Any) -> Any:
         if isinstance(node, dict):
@@ -79,6 +83,10 @@ def body_schema() -> dict[str, Any]:
 
 
 async def chat_body(request: Request) -> ChatBody:
+    return await read_body(request, ChatBody)
+
+
+async def read_body(request: Request, kind: type[Body]) -> Body:
     """The body, of at most BODY_MAX bytes. Raises TooLarge, Malformed."""
     received = bytearray()
     async for chunk in request.stream():
@@ -86,19 +94,24 @@ async def chat_body(request: Request) -> ChatBody:
         if len(received) > BODY_MAX:
             raise TooLarge(f"The request has more than {BODY_MAX:,} bytes.")
     try:
-        return ChatBody.model_validate_json(bytes(received))
+        return kind.model_validate_json(bytes(received))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"] if not str(step).startswith(("list[", "constrained-")))
         raise Malformed(f"{where or 'body'}: {first['msg']}.", where or None) from None
 
 
+def with_seeds(asked: ChatRequest, count: int) -> list[ChatRequest]:
+    """The request so many times, each with the seed after the one before: the first one's seed tells them all."""
+    if count == 1:
+        return [asked]
+    first = random.randrange(SEED_MAX) if asked.seed is None else asked.seed
+    return [dataclasses.replace(asked, seed=(first + n) % (SEED_MAX + 1)) for n in range(count)]
+
+
 def chat_request(body: ChatBody) -> tuple[ChatRequest, list[str]]:
     """What to ask the model, and a warning for each parameter that has no effect. Raises UnsupportedParameter."""
-    if body.n not in (None, 1):
-        raise UnsupportedParameter(f"n is {body.n}, and one answer is made per request.", param="n",
-                                   hint="Send the request again with another seed.")
-    warnings = [warning for name, value in (body.model_extra or {}).items() if (warning := _extra(name, value))]
+    warnings = extras(body)
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     messages = tuple(_message(n, message, warnings) for n, message in enumerate(body.messages))
@@ -120,6 +133,11 @@ def _logprobs(body: ChatBody) -> int | None:
     if body.top_logprobs and not body.logprobs:
         raise Malformed("top_logprobs: only with logprobs.", "top_logprobs")
     return body.top_logprobs or 0 if body.logprobs else None
+
+
+def extras(body: BaseModel) -> list[str]:
+    """A warning for each parameter that has no effect. Raises UnsupportedParameter for one that must have."""
+    return [warning for name, value in (body.model_extra or {}).items() if (warning := _extra(name, value))]
 
 
 def _extra(name: str, value: Any) -> str | None:
