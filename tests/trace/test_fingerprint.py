@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from real_models import smollm2_gguf
+from real_models import minilm_folder, minilm_int8, smollm2_gguf
 from trace_made import Made, made, noisy, permuted, print_of, rotated, save_gguf, save_hf
 
 from headwater.core.errors import CorruptFile
@@ -13,6 +13,7 @@ from headwater.trace.fingerprint import MAX_BYTES, Fingerprint
 from headwater.trace.make import make_fingerprint
 from headwater.trace.reader import Reader
 from headwater.trace.roles import Layer, find_roles
+from headwater.weights import tokens
 from headwater.weights.source import FileSource
 
 
@@ -132,3 +133,18 @@ def test_a_real_model_does_not_agree_with_random_weights_of_its_size(smollm2, tm
 
     other = Made(part.words, redrawn(part.embed), [{n: redrawn(a) for n, a in y.items()} for y in part.layers])
     assert agree(smollm2, print_of(save_hf(tmp_path, other))).median <= 0.05
+
+
+def test_a_real_encoder_agrees_with_its_int8_onnx_form_of_anonymous_names():
+    folder = minilm_folder()
+    plain = print_of(folder)
+    vocabulary = tokens.read_tokens("vocab.txt", (folder / "vocab.txt").read_bytes())
+    path = minilm_int8()
+    packed = make_fingerprint(lambda _: FileSource(path), {"model.onnx": path.stat().st_size},
+                              guess_tokens=lambda rows: vocabulary if rows == len(vocabulary) else None)
+    assert (plain.architecture.form, plain.architecture.found_by) == ("plain", "names")
+    assert (packed.architecture.form, packed.architecture.found_by) == ("plain", "order")
+    found = agree(plain, packed)
+    assert found.median > 0.97
+    assert list(found.matches) == list(range(6))
+    assert any("tokens" in note for note in packed.notes)

@@ -40,12 +40,19 @@ Progress = Callable[[int, int], None]
 """(steps done, steps in all)."""
 
 
-def make_fingerprint(open_file: OpenFile, files: Mapping[str, int], progress: Progress | None = None) -> Fingerprint:
+def make_fingerprint(open_file: OpenFile, files: Mapping[str, int], progress: Progress | None = None,
+                     guess_tokens: Callable[[int], Tokens | None] | None = None) -> Fingerprint:
     """files: bytes by path of a repo. open_file: a Source for one of them, closed here if it can be.
 
-    Raises CorruptFile for a model that does not hold together.
+    guess_tokens: asked, with the rows of the largest table, when the files hold no tokenizer (a bare ONNX file); what
+    it answers is used as a guess, and a note says so. Raises CorruptFile for a model that does not hold together.
     """
     with Reader(open_file, files) as reader:
+        if reader.tokens is None and guess_tokens is not None:
+            table = find_roles(reader.header, None, reader.columns).embedding
+            reader.tokens = guess_tokens(table.shape[0]) if table is not None else None
+            if reader.tokens is not None:
+                reader.notes.append("the files hold no tokens; those of a known model of as many rows were tried.")
         count = len(reader.tokens) if reader.tokens is not None else None
         roles = find_roles(reader.header, count, reader.columns)
         if roles.width > MAX_WIDTH:
@@ -58,7 +65,7 @@ class _Pass:
 
     def __init__(self, reader: Reader, roles: Roles, progress: Progress):
         self.reader, self.roles, self.progress = reader, roles, progress
-        self.notes: list[str] = []
+        self.notes = reader.notes
 
     def run(self) -> Fingerprint:
         tokens, roles = self.reader.tokens, self.roles

@@ -14,7 +14,7 @@ import numpy as np
 
 from headwater.core.errors import CorruptFile
 from headwater.trace.roles import Matrix
-from headwater.weights import gguf, shards, tokens, values
+from headwater.weights import gguf, onnx, shards, sniff, tokens, torch_zip, values
 from headwater.weights.header import Header, Tensor
 from headwater.weights.read import read_header
 from headwater.weights.source import Source
@@ -38,6 +38,17 @@ class Counted:
         return self._source.read(start, stop)
 
 
+def other_models(files: Mapping[str, int]) -> list[str]:
+    """The ONNX file, or else the PyTorch files, that are the model: nearest to the root, the largest."""
+    graphs = [path for path in files if path.lower().endswith(".onnx")]
+    if graphs:
+        return [min(graphs, key=lambda path: (path.count("/"), -files[path], path))]
+    zipped = [path for path in files if path.lower().endswith((".bin", ".pt", ".pth", ".ckpt")) and "/" not in path
+              and not path.startswith(("training_args", "optimizer", "scheduler", "rng_state"))]
+    parts = sorted(path for path in zipped if "-of-" in path)
+    return parts or ([max(zipped, key=lambda path: (files[path], path))] if zipped else [])
+
+
 class Reader:
     """A context manager. header: all tensors. tokens: None where the files hold none. columns: names of tensors stored
     as (in, out). total: bytes of the model's files. config: config.json, or {}."""
@@ -46,6 +57,9 @@ class Reader:
         self._stack, self._open_file = ExitStack(), open_file
         self._sources: dict[str, Counted] = {}
         self._files = files
+        self.columns: frozenset[str] = frozenset()
+        self._scaled: dict[str, onnx.Scaled] = {}
+        self.notes: list[str] = []
         try:
             self.header = self._read_headers()
             self.config = self._read_config()
@@ -53,7 +67,6 @@ class Reader:
         except BaseException:
             self._stack.close()
             raise
-        self.columns: frozenset[str] = frozenset()
         self.total = sum(self._source(path).size for path in self._paths)
 
     def __enter__(self) -> Reader:
@@ -87,14 +100,45 @@ class Reader:
             index = shards.parse_index(self._whole(index_path, MAX_INDEX))
             folder = index_path.rpartition("/")[0]
             paths = [f"{folder}/{file}" if folder else file for file in index.files]
+        paths = paths or other_models(self._files)
         missing = [path for path in paths if path not in self._files]
         if missing:
             raise CorruptFile(f"the model's index names {missing[0]}, which is not there.",
                               hint=f"{len(missing)} of {len(paths)} files are missing.")
         if not paths:
-            raise CorruptFile("no file of weights was found among these.", hint="safetensors and GGUF are read.")
+            raise CorruptFile("no file of weights was found among these.",
+                              hint="safetensors, GGUF, ONNX and PyTorch zip files are read.")
         self._paths = paths
-        return shards.merge({path: read_header(self._source(path), path) for path in paths}, index)
+        headers = {path: self._header(path) for path in paths}
+        # An ONNX tensor may lie in a file beside its graph, which merge would not know.
+        return headers[paths[0]] if paths[0].lower().endswith(".onnx") else shards.merge(headers, index)
+
+    def _header(self, path: str) -> Header:
+        source = self._source(path)
+        if path.lower().endswith(".onnx"):
+            return self._onnx(path)
+        if sniff.kind_of(source.read(0, min(source.size, sniff.HEAD_BYTES))) == "a zip archive":
+            header = torch_zip.read_header(source)
+            if header.metadata:
+                self.notes.append(f"{len(header.metadata['skipped'])} tensors are views across a storage: not read.")
+            return header
+        return read_header(source, path)
+
+    def _onnx(self, path: str) -> Header:
+        graph = onnx.read_graph(self._source(path), path.rpartition("/")[0])
+        self.columns, self._scaled = graph.columns, graph.scaled
+        if graph.skipped:
+            self.notes.append(f"{len(graph.skipped)} ONNX tensors are stored in a form that is not read.")
+        beside = {tensor.file for tensor in graph.header.tensors if tensor.file}
+        for file in sorted(beside):
+            if file not in self._files:
+                raise CorruptFile(f"the ONNX file keeps numbers in {file}, which is not there.")
+        self._paths = [path, *sorted(beside)]
+        for tensor in graph.header.tensors:
+            size = self._source(tensor.file or path).size
+            if tensor.stop > size:
+                raise CorruptFile(f"tensor {tensor.name[:80]!r} ends at byte {tensor.stop} of a file of {size}.")
+        return graph.header
 
     def _whole(self, path: str, limit: int) -> bytes:
         source = self._source(path)
@@ -129,7 +173,8 @@ class Reader:
         """float32 (len(numbers), width): neurons by number."""
         numbers = numbers + (matrix.span[0] if matrix.span else 0)
         if not matrix.columns:
-            return values.gather(self.of(matrix.tensor), matrix.tensor, numbers)
+            found = values.gather(self.of(matrix.tensor), matrix.tensor, numbers)
+            return self._unscaled(matrix.tensor, found, numbers)
         found = np.empty((len(numbers), matrix.tensor.shape[0]), np.float32)
         for start, block in self._blocks(matrix.tensor):
             found[:, start:start + len(block)] = block[:, numbers].T
@@ -158,4 +203,20 @@ class Reader:
         source, stop = self.of(tensor), tensor.shape[0] if last is None else last
         step = max(1, values.BLOCK_BYTES // 4 // max(values.row_width(tensor), 1))
         for start in range(first, stop, step):
-            yield start, values.rows(source, tensor, start, min(start + step, stop))
+            block = values.rows(source, tensor, start, min(start + step, stop))
+            yield start, self._unscaled(tensor, block, np.arange(start, start + len(block)))
+
+    def _unscaled(self, tensor: Tensor, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Weights from the whole numbers stored in `rows`; `rows` themselves where there is no scale."""
+        scaled = self._scaled.get(tensor.name)
+        for part, apply in ((scaled.zero, np.subtract), (scaled.scale, np.multiply)) if scaled else ():
+            if part is None or not part.elements:
+                continue
+            vector = self.vector(part)
+            if len(vector) == 1 or (len(vector) == rows.shape[1] and part.shape[:1] != (tensor.shape[0],)) or (len(vector) == rows.shape[1] and scaled.axis != 0 and part.shape[-1:] != (1,)):
+                rows = apply(rows, vector)
+            elif len(vector) == tensor.shape[0]:
+                rows = apply(rows, vector[numbers][:, None])
+            else:
+                raise CorruptFile(f"tensor {tensor.name[:80]!r} of shape {tensor.shape} has {len(vector)} scales.")
+        return rows

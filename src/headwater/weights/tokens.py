@@ -81,6 +81,7 @@ def read_tokens(name: str, data: bytes) -> Tokens:
     if last.endswith(".model"):
         return _sentencepiece(data)
     if last.endswith(".txt"):
+        data = data.removesuffix(b"\n")
         return from_strings([line.rstrip(b"\r") for line in _at_most(data, data.count(b"\n")).split(b"\n")])
     return _json_vocabulary(data, last)
 
