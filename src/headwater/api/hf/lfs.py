@@ -16,6 +16,7 @@ from headwater.core.errors import BadInput, NotBuilt
 from headwater.core.types import Access, Actor, Kind, Repo
 from headwater.hub import Hub
 from headwater.hub.access import find_repo
+from headwater.hub.commit import drop
 from headwater.hub.intake import Intake, expect, keep
 from headwater.hub.uploads import PartIntake, check_digest, complete, missing, open_ticket, part_count, ticket
 
@@ -66,7 +67,10 @@ async def put(oid: str, t: str, request: Request, hub: HubDep) -> dict[str, Any]
         await pour(request, intake)
         staged = await run_in_threadpool(intake.finish)
     expect(staged, digest=opened.digest, size=opened.size)
-    await run_in_threadpool(keep, hub, opened.repo, staged)
+    try:
+        await run_in_threadpool(keep, hub, opened.repo, staged)
+    finally:
+        drop([staged])  # what was kept is no longer there; what could not be kept must not fill the disk further
     return {"oid": oid, "size": opened.size}
 
 

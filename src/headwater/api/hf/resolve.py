@@ -23,13 +23,15 @@ INLINE = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"}
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})\Z")
 
 
-@router.api_route("/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
+@router.get("/{owner}/{name}/resolve/{revision}/{path:path}")
+@router.head("/{owner}/{name}/resolve/{revision}/{path:path}", include_in_schema=False)
 def resolve_model(owner: str, name: str, revision: str, path: str, request: Request, hub: HubDep,
                   actor: ActorDep) -> Response:
     return _resolve(Kind.MODEL, f"{owner}/{name}", segment(revision), segment(path), request, hub, actor)
 
 
-@router.api_route("/{kinds:kinds}/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
+@router.get("/{kinds:kinds}/{owner}/{name}/resolve/{revision}/{path:path}")
+@router.head("/{kinds:kinds}/{owner}/{name}/resolve/{revision}/{path:path}", include_in_schema=False)
 def resolve_any(kinds: Kinds, owner: str, name: str, revision: str, path: str, request: Request, hub: HubDep,
                 actor: ActorDep) -> Response:
     return _resolve(kinds.kind, f"{owner}/{name}", segment(revision), segment(path), request, hub, actor)
