@@ -18,6 +18,7 @@ from headwater.chat import Chat
 from headwater.chat.features import check
 from headwater.chat.models import find
 from headwater.chat.process import WorkerProcess
+from headwater.chat.queue import OnWait
 from headwater.chat.reasoning import told_apart
 from headwater.chat.tools import PROBE, arrange, as_call
 from headwater.chat.types import ChatEvent, ChatModel, ChatRequest, Finished, Origin, Piece, Started, Usage
@@ -31,16 +32,18 @@ SEEDS = 2**31
 ERROR_MAX = 64 * 1024
 
 
-async def complete(chat: Chat, actor: Actor, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+async def complete(chat: Chat, actor: Actor, request: ChatRequest,
+                   on_wait: OnWait | None = None) -> AsyncGenerator[ChatEvent]:
     """Started, then Pieces, then Finished. Closing the iterator (contextlib.aclosing) stops the engine.
 
+    on_wait: awaited with the place in the queue, once the wait lasts more than a moment.
     Raises before Started: ModelNotFound, Busy, EngineFailed, UnsupportedParameter (by this model), BadInput (the
     engine refused the request).
     Raises after it: EngineFailed, when the worker dies or hangs mid-answer.
     """
     model = await asyncio.to_thread(find, chat, actor, request.model)
     check(model, request)
-    async with chat.workers.hold(model) as worker:
+    async with chat.workers.hold(model, actor.name, on_wait) as worker:
         forced, notes = request.tools and request.tool_choice != "auto", ()
         if request.tools or request.speaks_of_tools:
             request, notes = arrange(request, await _rendered_probe(chat, worker))

@@ -1,7 +1,8 @@
 """Which models are loaded. Loads each once however many ask, keeps a few, unloads what nobody uses.
 
 Three gates stand between a request and a worker, each a place where more policy can go: a seat (is there room
-for this model), loading (is it healthy), a slot (does the engine have a hand free). Knows nothing of HTTP clients.
+for this model), loading (is it healthy), a turn (whose turn it is when the engine has a hand free: queue.py).
+Knows nothing of HTTP clients.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.chat.process import WorkerProcess
+from headwater.chat.queue import FairQueue, Ledger, OnWait, Ticket
 from headwater.chat.types import ChatModel
 from headwater.core.errors import Busy, EngineFailed, HeadwaterError, Unavailable
 from headwater.core.settings import Settings
@@ -39,23 +41,29 @@ BUFFER = 32 * 1024
 class Seat:
     """The place of one model: loading, ready or leaving. `busy` counts the requests that hold it."""
 
-    def __init__(self, model: ChatModel):
-        self.model = model
+    def __init__(self, model: ChatModel, queue: FairQueue):
+        self.model, self.queue = model, queue
         self.busy = 0
         self.used_at = time.monotonic()
         self.leaving = False
-        self.slots = asyncio.Semaphore(model.engine.slots)
         self.loading: asyncio.Task[WorkerProcess]
         self.unload: asyncio.TimerHandle | None = None
-
-    @property
-    def waiting(self) -> int:
-        return max(0, self.busy - self.model.engine.slots)
 
     @property
     def worker(self) -> WorkerProcess | None:
         done = self.loading.done() and not self.loading.cancelled() and self.loading.exception() is None
         return self.loading.result() if done else None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request that waits. what_for: turn, loading or room. position: 1 is next."""
+
+    model: ChatModel
+    account: str
+    what_for: str
+    position: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -78,23 +86,28 @@ class Workers:
         self._failures: OrderedDict[Any, _Failure] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
+        self._ledger = Ledger()
+        self._lobby: dict[object, tuple[ChatModel, str, float]] = {}
         self._http: aiohttp.ClientSession | None = None
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def hold(self, model: ChatModel) -> AsyncIterator[WorkerProcess]:
-        """A slot in a healthy worker of this model, loaded if need be; while held it is not unloaded.
+    async def hold(self, model: ChatModel, account: str = "anonymous",
+                   on_wait: OnWait | None = None) -> AsyncIterator[WorkerProcess]:
+        """A turn in a healthy worker of this model, loaded if need be; while held it is not unloaded.
 
+        account: for whom; accounts that used little lately go first. on_wait: told the position, once waiting lasts.
         Raises Busy (no room, or too many wait), EngineFailed (does not start, or failed just now).
         """
-        seat = await self._take_seat(model)
+        seat, ticket = await self._take_seat(model, account)
         try:
             worker = await self._loaded(seat)
-            async with seat.slots:
-                if not worker.alive:
-                    raise worker.failure("ended while this request waited")
-                yield worker
+            await seat.queue.turn(ticket, on_wait)
+            if not worker.alive:
+                raise worker.failure("ended while this request waited")
+            yield worker
         finally:
+            seat.queue.leave(ticket)
             self._leave(seat)
 
     def http(self) -> aiohttp.ClientSession:
@@ -116,8 +129,18 @@ class Workers:
         """What is loaded or loading now: model, engine, state, busy, waiting, pid (None while loading)."""
         return [{"model": seat.model.exact_name, "engine": seat.model.engine.name,
                  "state": "leaving" if seat.leaving else "ready" if seat.worker else "loading",
-                 "busy": seat.busy, "waiting": seat.waiting, "pid": seat.worker.endpoint.pid if seat.worker else None}
+                 "busy": seat.busy, "waiting": seat.queue.waiting,
+                 "pid": seat.worker.endpoint.pid if seat.worker else None}
                 for seat in self._seats.values()]
+
+    def waiting(self) -> list[Waiting]:
+        """Every request that waits for a turn, for a model to load or for room, next ones first in each model."""
+        now = time.monotonic()
+        found = [Waiting(seat.model, ticket.account, "turn" if seat.worker else "loading", ticket.position,
+                         now - ticket.since)
+                 for seat in self._seats.values() for ticket in seat.queue.tickets()]
+        return found + [Waiting(model, account, "room", place, now - since)
+                        for place, (model, account, since) in enumerate(self._lobby.values(), 1)]
 
     async def close(self) -> None:
         """Stop every worker. Nothing can be held afterwards."""
@@ -131,18 +154,31 @@ class Workers:
 
     # --- seats
 
-    async def _take_seat(self, model: ChatModel) -> Seat:
+    async def _take_seat(self, model: ChatModel, account: str) -> tuple[Seat, Ticket]:
+        if (taken := self._try_seat(model, account)) is not None:
+            return taken
+        self._bound_lobby(account)
+        place = object()
+        self._lobby[place] = model, account, time.monotonic()
         try:
             async with asyncio.timeout(ROOM_WAIT_S):
-                while (seat := self._try_seat(model)) is None:
+                while (taken := self._try_seat(model, account)) is None:
                     await self._news.wait()
         except TimeoutError:
             raise Busy(f"All {self._settings.workers_max} places for models are taken by busy ones.", retry_after=10,
                        hint="Try again shortly, or raise workers_max.") from None
-        return seat
+        finally:
+            del self._lobby[place]
+        return taken
 
-    def _try_seat(self, model: ChatModel) -> Seat | None:
-        """A seat with this request counted in; None when one must be waited for."""
+    def _bound_lobby(self, account: str) -> None:
+        mine = sum(name == account for _, name, _ in self._lobby.values())
+        if len(self._lobby) >= self._settings.chat_queue_max or mine >= self._settings.chat_queue_user_max:
+            raise Busy(f"{len(self._lobby)} requests wait for room for a model already, {mine} of them yours.",
+                       retry_after=10)
+
+    def _try_seat(self, model: ChatModel, account: str) -> tuple[Seat, Ticket] | None:
+        """A seat with this request counted in, and its place there; None when one must be waited for."""
         if self._closed:
             raise Unavailable("This hub is shutting down.")
         seat = self._seats.get(model.key)
@@ -152,23 +188,26 @@ class Workers:
             if seat is None:
                 self._make_room()
             return None
-        if seat.busy >= model.engine.slots + self._settings.chat_queue_max:
-            raise Busy(f"{model.repo.full_name} is busy, and {seat.waiting} requests wait for it already.",
-                       retry_after=5)
+        ticket = seat.queue.enter(account)
         seat.busy += 1
         if seat.unload:
             seat.unload.cancel()
-        return seat
+        return seat, ticket
 
     def _new_seat(self, model: ChatModel) -> Seat:
         failure = self._failures.get(model.key)
         if failure and (wait := failure.wait_s(time.monotonic())) > 0:
             raise EngineFailed(f"{failure.error.message}\nFailed {failure.count} times; the next try is possible in "
                                f"{wait:.0f} s.", hint=failure.error.hint)
-        seat = self._seats[model.key] = Seat(model)
+        queue = FairQueue(self._ledger, slots=self._slots(model), all_max=self._settings.chat_queue_max,
+                          user_max=self._settings.chat_queue_user_max)
+        seat = self._seats[model.key] = Seat(model, queue)
         seat.loading = asyncio.create_task(self._load(model))
         self._spawn(self._watch(seat))
         return seat
+
+    def _slots(self, model: ChatModel) -> int:
+        return min(model.engine.slots, self._settings.worker_slots or model.engine.slots)
 
     def _make_room(self) -> None:
         """Let the least recently used idle model go, unless one is going already."""
@@ -179,6 +218,8 @@ class Workers:
     def _leave(self, seat: Seat) -> None:
         seat.busy -= 1
         seat.used_at = time.monotonic()
+        if seat.busy == 0 and not seat.loading.done():  # nobody wants it any more: stop the load
+            self._dismiss(seat)
         if seat.busy == 0 and not seat.leaving:
             seat.unload = asyncio.get_running_loop().call_later(self._settings.worker_idle_s, self._unload_idle, seat)
         self._tell()
@@ -203,9 +244,11 @@ class Workers:
     # --- workers
 
     async def _loaded(self, seat: Seat) -> WorkerProcess:
-        """The seat's worker. A request that goes away does not stop the loading: others may wait for it."""
+        """The seat's worker. A request that goes away does not stop the loading while others wait for it."""
         try:
-            return await asyncio.shield(seat.loading)
+            worker = await asyncio.shield(seat.loading)
+            seat.queue.open(self._slots(seat.model))
+            return worker
         except asyncio.CancelledError:
             if seat.loading.cancelled():  # it was not this request that was cancelled: the hub closes
                 raise Unavailable("This hub is shutting down.") from None

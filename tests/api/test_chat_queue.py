@@ -1,0 +1,103 @@
+"""Waiting for a turn, seen by clients: places told in streams and by the API, and hang-ups that free them."""
+
+import contextlib
+import json
+import socket
+import time
+
+import httpx
+import pytest
+from model_hub import keep, toy
+from server import HubProcess, opened_hub
+
+from headwater.hub.accounts import owner_actor
+
+ASK = [{"role": "user", "content": "Where does the river run?"}]
+pytestmark = pytest.mark.xdist_group("chat queue")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    data = tmp_path_factory.mktemp("queue") / "data"
+    with opened_hub(data) as hub:
+        keep(hub, owner_actor(hub), "local", "endless", **toy("tick tock ", tokens_per_second=50))
+        keep(hub, owner_actor(hub), "local", "other", **toy("tick tock ", tokens_per_second=50))
+    with HubProcess(data, workers_max=1, worker_slots=1, chat_queue_max=3) as server:
+        yield server
+    assert "Traceback" not in server.tail(), server.tail()
+
+
+def body(stream=True, model="local/endless", **fields):
+    return {"model": model, "messages": ASK, "stream": stream, **fields}
+
+
+def waiting(server):
+    return httpx.get(f"{server.url}/api/headwater/chat/queue").json()
+
+
+def until(question, seconds=10.0):
+    start = time.monotonic()
+    while not question():
+        assert time.monotonic() - start < seconds, f"not within {seconds} s"
+        time.sleep(0.01)
+    return time.monotonic() - start
+
+
+@contextlib.contextmanager
+def talking(server, **fields):
+    """A stream under way, which holds the only slot."""
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body(**fields), timeout=30) as answer:
+        lines = answer.iter_lines()
+        next(line for line in lines if line.startswith("data:"))
+        yield lines
+
+
+def asked(server, **fields):
+    """A request on its way, not read from: (socket, to be closed)."""
+    sent = json.dumps(body(**fields)).encode()
+    url = httpx.URL(server.url)
+    opened = socket.create_connection((url.host, url.port))
+    opened.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                   b"Content-Length: %d\r\n\r\n" % len(sent) + sent)
+    return opened
+
+
+def test_who_waits_is_told_the_place_by_the_queue(served):
+    with talking(served), contextlib.closing(asked(served)):
+        until(lambda: waiting(served)["waiting"] == 1)
+        [place] = waiting(served)["yours"]
+        assert (place["position"], place["waits_for"], place["account"]) == (1, "turn", "local")
+        assert place["model"].startswith("local/endless@")
+    until(lambda: waiting(served)["waiting"] == 0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_hanging_up_while_queued_gives_the_place_back_within_half_a_second(served, stream):
+    with talking(served):
+        sockets = [asked(served, stream=stream) for _ in range(2)]
+        until(lambda: waiting(served)["waiting"] == 2)
+        for one in sockets:
+            one.close()
+        assert until(lambda: waiting(served)["waiting"] == 0) < 0.5
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_hanging_up_while_waiting_for_room_gives_the_place_back_within_half_a_second(served, stream):
+    with talking(served):
+        one = asked(served, stream=stream, model="local/other")
+        until(lambda: waiting(served)["waiting"] == 1)
+        assert waiting(served)["yours"][0]["waits_for"] == "room"
+        one.close()
+        assert until(lambda: waiting(served)["waiting"] == 0) < 0.5
+
+
+def test_a_full_queue_says_when_to_come_back(served):
+    with talking(served), contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.callback(asked(served).close)
+        until(lambda: waiting(served)["waiting"] == 3)
+        refused = httpx.post(f"{served.url}/v1/chat/completions", json=body())
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
+        assert "3 requests wait" in refused.json()["error"]["message"]
+        held.close()
+        until(lambda: waiting(served)["waiting"] == 0)
