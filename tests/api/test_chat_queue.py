@@ -71,6 +71,28 @@ def test_who_waits_is_told_the_place_by_the_queue(served):
     until(lambda: waiting(served)["waiting"] == 0)
 
 
+def test_a_stream_that_waits_is_told_its_place_in_comments_and_then_answered(served):
+    with talking(served), httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body(max_tokens=2),
+                                       timeout=30) as second:
+        lines = second.iter_lines()
+        assert next(lines) == ": headwater.queue 1"
+        assert second.status_code == 200 and second.headers["content-type"].startswith("text/event-stream")
+        [place] = waiting(served)["yours"]
+        assert place["position"] == 1 and place["waits_for"] == "turn" and place["waited_s"] >= 1
+        assert place["model"].startswith("local/endless@")
+    until(lambda: waiting(served)["waiting"] == 0)
+
+
+def test_who_waits_is_answered_when_the_slot_is_free(served):
+    with contextlib.ExitStack() as first:
+        first.enter_context(talking(served))
+        with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body(max_tokens=2), timeout=30) as second:
+            lines = second.iter_lines()
+            assert next(lines).startswith(": headwater.queue")
+            first.close()
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_hanging_up_while_queued_gives_the_place_back_within_half_a_second(served, stream):
     with talking(served):

@@ -38,8 +38,11 @@ class Answer:
 
     def __init__(self, chat: Chat, actor: Actor, asked: Sequence[ChatRequest], warnings: list[str]):
         self.asked, self.warnings, self.rivals = asked, warnings, asked[0].logprobs or 0
-        self.events: AsyncGenerator[tuple[int, ChatEvent]] = side_by_side([complete(chat, actor, one) for one in asked])
+        self.events: AsyncGenerator[tuple[int, ChatEvent]] = side_by_side(
+            [complete(chat, actor, one, self._wait) for one in asked])
         self.id, self.created = f"{self.id_prefix}-{secrets.token_hex(12)}", int(time.time())
+        self.send: Send | None = None
+        self.begun = False
         self.origins: dict[int, Origin] = {}
         self.usages: dict[int, Usage | None] = {}
 
@@ -68,20 +71,18 @@ class Answer:
         async def say(data: str, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": more})
 
-        started, empty = False, {"usage": None} if usage else {}
+        self.send, empty = send, {"usage": None} if usage else {}
         try:
             async with aclosing(self.events) as events:
                 async for n, event in events:
                     self._note(n, event)
-                    if not started:
-                        started = True
-                        await send({"type": "http.response.start", "status": 200, "headers": self._stream_headers()})
+                    await self._begin(send, self._headers())
                     if choices := self.chunk_choices(n, event):
                         source = self._from() if isinstance(event, Started | Finished) else {}
                         await say(json.dumps({**self._head(self.chunk_kind), **empty, "choices": choices, **source},
                                              ensure_ascii=False))
         except HeadwaterError as error:
-            if not started:
+            if not self.begun:
                 raise
             log.warning("an answer broke off: %s", error)
             await say(json.dumps({"error": {"message": str(error), "type": "server_error", "param": None,
@@ -90,6 +91,23 @@ class Answer:
         if usage:
             await say(json.dumps({**self._head(self.chunk_kind), "choices": [], "usage": self._usage()}))
         await say("[DONE]", more=False)
+
+    async def _wait(self, position: int) -> None:
+        """Tell a stream its place in the queue, in a comment that every client of server-sent events passes over."""
+        if self.send is not None:
+            await self._begin(self.send, {})
+            await self.send({"type": "http.response.body", "body": f": headwater.queue {position}\n\n".encode(),
+                             "more_body": True})
+
+    async def _begin(self, send: Send, headers: dict[str, str]) -> None:
+        """Once; a stream that has waited names its origin only in its events."""
+        if not self.begun:
+            self.begun = True
+            # X-Accel-Buffering: nginx would else keep tokens back until its buffer is full
+            headers = {**headers, "Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache",
+                       "X-Accel-Buffering": "no"}
+            await send({"type": "http.response.start", "status": 200,
+                        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()]})
 
     def _note(self, n: int, event: ChatEvent) -> None:
         if isinstance(event, Started):
@@ -117,12 +135,6 @@ class Answer:
     def _headers(self) -> dict[str, str]:
         return {"X-Headwater-Revision": self.origin.revision, "X-Headwater-Engine": self.origin.engine,
                 "X-Headwater-Build": self.origin.build}
-
-    def _stream_headers(self) -> list[tuple[bytes, bytes]]:
-        # X-Accel-Buffering: nginx would else keep tokens back until its buffer is full
-        headers = {**self._headers(), "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return [(name.lower().encode(), value.encode()) for name, value in headers.items()] + [
-            (b"content-type", b"text/event-stream; charset=utf-8")]
 
     def _usage(self) -> dict[str, int] | None:
         """All that was written, and each different prompt once. None when an engine did not count."""
