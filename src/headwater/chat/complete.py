@@ -47,7 +47,9 @@ async def complete(chat: Chat, actor: Actor, request: ChatRequest,
         forced, notes = request.tools and request.tool_choice != "auto", ()
         if request.tools or request.speaks_of_tools:
             request, notes = arrange(request, await _rendered_probe(chat, worker))
-        talk = told_apart(_talk(chat, model, worker, request))
+        talk = _talk(chat, model, worker, request)
+        if request.prompt is None:
+            talk = told_apart(talk)
         async with aclosing(as_call(talk) if forced else talk) as events:
             async for event in events:
                 if isinstance(event, Finished):

@@ -6,9 +6,10 @@ from fastapi import APIRouter
 
 from headwater.core.errors import NotBuilt
 
-_PATHS = ("assistants", "audio", "batches", "completions", "containers", "conversations", "embeddings", "evals",
+_PATHS = ("assistants", "audio", "batches", "containers", "conversations", "embeddings", "evals",
           "files", "fine_tuning", "images", "messages", "moderations", "realtime", "rerank", "responses", "threads",
           "uploads", "vector_stores", "videos")
+THERE_ARE = "GET /v1/models and POST /v1/chat/completions, /v1/completions"
 _METHODS = ["GET", "POST", "DELETE"]
 
 
@@ -23,6 +24,6 @@ def build() -> APIRouter:
 def _refusal(path: str) -> object:
     def refuse() -> None:
         raise NotBuilt(f"Headwater does not have /v1/{path} yet.",
-                       hint="There are GET /v1/models and POST /v1/chat/completions.")
+                       hint=f"There are {THERE_ARE}.")
 
     return refuse
