@@ -14,6 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from functools import partial
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -83,6 +84,6 @@ def object_array(pickled: bytes) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + pickled
 
 
-PACKERS = {"gzip": gzip.compress, "zlib": zlib.compress, "bz2": bz2.compress, "xz": lzma.compress,
+PACKERS = {"gzip": partial(gzip.compress, mtime=0), "zlib": zlib.compress, "bz2": bz2.compress, "xz": lzma.compress,
            "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE)}
 SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(60)
