@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,36 @@ def torch_python() -> Path:
     """The python of an environment with torch and the libraries that load models and datasets from a hub."""
     # torch first and alone: asked for together, pip may take a newer one than there are CPU wheels for.
     return _environment("torch", ["torch==2.13.0"], ["transformers", "diffusers", "datasets", "accelerate"])
+
+
+def model_clients_python() -> Path:
+    """The python of an environment with the clients that talk with models, other than the official openai."""
+    return _environment("model-clients", ["anthropic", "litellm", "langchain-openai", "ollama"])
+
+
+def openai_node() -> Path | str:
+    """A folder with node_modules/openai, or the sentence that says why there is none."""
+    folder = VENVS / "node-openai"
+    if not (shutil.which("npm") and shutil.which("node")):
+        return "npm and node are not here: the official openai client for Node cannot be tried"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(VENVS / "node-openai.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "node_modules" / "openai").is_dir():
+            done = subprocess.run(["npm", "install", "--silent", "--prefix", folder, "openai@7"], capture_output=True,
+                                  text=True)
+            if done.returncode != 0:
+                return f"npm could not install openai: {done.stderr.strip()[-300:]}"
+    return folder
+
+
+def run_model_client(code: str, *args: str, timeout: float = 240) -> str:
+    """Run `code` beside those clients; what it printed. Raises AssertionError with its errors if it failed."""
+    keep = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TMPDIR") if name in os.environ}
+    done = subprocess.run([model_clients_python(), "-c", code, *args], timeout=timeout, capture_output=True, text=True,
+                          env={**keep, "LITELLM_LOCAL_MODEL_COST_MAP": "True"})
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
 
 
 def _environment(name: str, *steps: list[str]) -> Path:

@@ -40,7 +40,8 @@ def get_actor(request: Request) -> Actor:
     Raises NotSignedIn for a token that is wrong, expired or revoked: it is never taken for a stranger's silence.
     """
     hub = hub_of(request)
-    secret = _secret(request.headers.get("authorization", ""))
+    # x-api-key: where Anthropic's clients put it
+    secret = _secret(request.headers.get("authorization", "")) or request.headers.get("x-api-key")
     if secret and (actor := actor_of_secret(hub, secret)):
         return actor
     if is_local(request) and is_open(hub):

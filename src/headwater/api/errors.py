@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP. Clients of the Hugging Face Hub read headers, OpenAI's read the body."""
+"""The one place where errors become HTTP. Clients of the Hugging Face Hub read headers, others the body."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ _OPENAI_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403:
                  404: "invalid_request_error", 413: "invalid_request_error", 422: "invalid_request_error",
                  429: "rate_limit_error"}
 
+_ANTHROPIC_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
+                    404: "not_found_error", 413: "request_too_large", 422: "invalid_request_error",
+                    429: "rate_limit_error"}
+
 
 def install(http: FastAPI) -> None:
     http.add_exception_handler(HeadwaterError, _known)
@@ -29,7 +33,7 @@ def install(http: FastAPI) -> None:
 
 def render(request: Request, status: int, code: str, message: str, headers: dict[str, str] | None = None,
            extra: dict[str, str] | None = None) -> Response:
-    """The error in the shape this client shows: a page, OpenAI's object, or the Hub's headers and object."""
+    """The error in the shape this client shows: a page, or the object of OpenAI, Anthropic or the Hub."""
     path = request.url.path
     headers = {**(headers or {}), "X-Error-Code": code, "X-Error-Message": _one_line(message)}
     if status == 401:
@@ -37,7 +41,9 @@ def render(request: Request, status: int, code: str, message: str, headers: dict
     page = getattr(request.app.state, "error_page", None)
     if page and "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/v1/")):
         return page(request, status, message, headers)
-    if path.startswith("/v1/"):
+    if path.startswith("/v1/messages"):
+        body = {"type": "error", "error": {"type": _ANTHROPIC_TYPES.get(status, "api_error"), "message": message}}
+    elif path.startswith("/v1/"):
         body = {"error": {"message": message, "type": _OPENAI_TYPES.get(status, "server_error"),
                           "param": (extra or {}).get("param"), "code": code}}
     else:
@@ -91,4 +97,6 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).encode("latin-1", "replace").decode("latin-1")[:1000]
+    # A header holds no control character: the server would drop the connection instead of answering.
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.split()).encode("latin-1", "replace").decode("latin-1")[:1000]

@@ -1,0 +1,195 @@
+"""POST /v1/messages and /v1/messages/count_tokens: translate, call chat.complete, render in Anthropic's form.
+
+stop_reason is end_turn for a stop sequence too: engines do not say which of the two it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from starlette.types import Send
+
+from headwater.api.anthropic.request import CountBody, MessagesBody, messages_request
+from headwater.api.deps import ActorDep, get_app
+from headwater.api.openai.hangup import UntilHangup
+from headwater.api.openai.request import body_schema, read_body
+from headwater.api.origin import origin_body, origin_headers, stream_headers
+from headwater.chat.complete import complete
+from headwater.chat.made import Made
+from headwater.chat.types import ChatEvent, Finished, Origin, Piece, Started, Usage
+from headwater.core.errors import HeadwaterError, NotSignedIn
+from headwater.core.types import Actor
+
+log = logging.getLogger("headwater.http")
+router = APIRouter(prefix="/v1", tags=["Anthropic"])
+REASONS = {"length": "max_tokens", "tool_calls": "tool_use"}
+
+
+def _described(kind: type[CountBody]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": body_schema(kind)}}}}
+
+
+async def messages_body(request: Request) -> MessagesBody:
+    return await read_body(request, MessagesBody)
+
+
+async def count_body(request: Request) -> CountBody:
+    return await read_body(request, CountBody)
+
+
+@router.post("/messages", openapi_extra=_described(MessagesBody))
+async def messages(request: Request, actor: ActorDep, body: Annotated[MessagesBody, Depends(messages_body)]) -> Any:
+    """Answer a conversation in Anthropic's form, as one object or as server-sent events."""
+    _signed_in(actor)
+    asked, warnings = messages_request(body)
+    message = _Message(complete(get_app(request).chat, actor, asked), warnings)
+    return UntilHangup(message.send_stream if body.stream else message.send_whole)
+
+
+@router.post("/messages/count_tokens", openapi_extra=_described(CountBody))
+async def count_tokens(request: Request, actor: ActorDep, body: Annotated[CountBody, Depends(count_body)]) -> Any:
+    """How many tokens a conversation is to its model, counted by the model: it reads it and says one token."""
+    _signed_in(actor)
+    asked, warnings = messages_request(body)
+    counting = _Counting(complete(get_app(request).chat, actor, dataclasses.replace(asked, max_tokens=1)), warnings)
+    return UntilHangup(counting.send_whole)
+
+
+def _signed_in(actor: Actor) -> None:
+    if actor.account is None:
+        raise NotSignedIn("Messages need a token here.", hint="Make one with `headwater token create`.")
+
+
+class _Message:
+    """One answer on its way to one client."""
+
+    def __init__(self, events: AsyncGenerator[ChatEvent], warnings: list[str]):
+        self.events, self.warnings, self.id = events, warnings, f"msg_{secrets.token_hex(12)}"
+
+    async def send_whole(self, send: Send) -> None:
+        made = Made()
+        async with aclosing(self.events) as events:
+            async for event in events:
+                made.add(event)
+        self.warnings += made.finished.warnings
+        response = Response(json.dumps(self.body(made), ensure_ascii=False), media_type="application/json",
+                            headers=origin_headers(made.origin))
+        await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    def body(self, made: Made) -> dict[str, Any]:
+        blocks: list[dict[str, Any]] = []
+        if made.reasoning:
+            blocks.append({"type": "thinking", "thinking": made.reasoning, "signature": ""})
+        if made.text or not made.calls:
+            blocks.append({"type": "text", "text": made.text})
+        for call in made.calls:
+            blocks.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"],
+                           "input": _arguments(call["function"]["arguments"])})
+        done = made.finished
+        return {**self.head(made.origin), "content": blocks, "stop_reason": REASONS.get(done.reason, "end_turn"),
+                "usage": _usage(done.usage), **origin_body(made.origin, self.warnings)}
+
+    def head(self, origin: Origin) -> dict[str, Any]:
+        return {"id": self.id, "type": "message", "role": "assistant", "model": f"{origin.repo}@{origin.revision}",
+                "content": [], "stop_reason": None, "stop_sequence": None, "usage": _usage(None)}
+
+    async def send_stream(self, send: Send) -> None:
+        async def say(event: dict[str, Any], more: bool = True) -> None:
+            text = f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+
+        blocks, started = _Blocks(), False
+        try:
+            async with aclosing(self.events) as events:
+                async for event in events:
+                    if isinstance(event, Started):
+                        started = True
+                        headers = stream_headers(origin_headers(event.origin))
+                        await send({"type": "http.response.start", "status": 200, "headers": headers})
+                        await say({"type": "message_start", "message": {
+                            **self.head(event.origin), **origin_body(event.origin, self.warnings)}})
+                    elif isinstance(event, Piece):
+                        for told in blocks.tell(event):
+                            await say(told)
+                    else:
+                        for told in (*blocks.close(), self._last(event)):
+                            await say(told)
+        except HeadwaterError as error:
+            if not started:
+                raise
+            log.warning("an answer broke off: %s", error)
+            await say({"type": "error", "error": {"type": "api_error", "message": str(error)}}, more=False)
+            return
+        await say({"type": "message_stop"}, more=False)
+
+    def _last(self, event: Finished) -> dict[str, Any]:
+        return {"type": "message_delta", "usage": _usage(event.usage),
+                "delta": {"stop_reason": REASONS.get(event.reason, "end_turn"), "stop_sequence": None},
+                "headwater": {"warnings": [*self.warnings, *event.warnings]}}
+
+
+class _Counting(_Message):
+    def body(self, made: Made) -> dict[str, Any]:
+        return {"input_tokens": _usage(made.finished.usage)["input_tokens"], **origin_body(made.origin, self.warnings)}
+
+
+class _Blocks:
+    """The content blocks of a stream: one open at a time, numbered from 0."""
+
+    def __init__(self) -> None:
+        self._count, self._open, self._call = 0, "", -1
+
+    def tell(self, piece: Piece) -> list[dict[str, Any]]:
+        told = []
+        if piece.reasoning:
+            told += self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            told.append(self._delta({"type": "thinking_delta", "thinking": piece.reasoning}))
+        if piece.text:
+            told += self._begin("text", {"type": "text", "text": ""})
+            told.append(self._delta({"type": "text_delta", "text": piece.text}))
+        for call in piece.calls:
+            said, at = call.get("function") or {}, call.get("index", 0)
+            if at != self._call:
+                self._call = at
+                told += self._begin(f"call {at}", {"type": "tool_use", "id": call.get("id"), "name": said.get("name"),
+                                                   "input": {}})
+            if said.get("arguments"):
+                told.append(self._delta({"type": "input_json_delta", "partial_json": said["arguments"]}))
+        return told
+
+    def close(self) -> list[dict[str, Any]]:
+        """The end of the open block; an answer that said nothing has an empty text."""
+        begun = [] if self._count else self._begin("text", {"type": "text", "text": ""})
+        return [*begun, {"type": "content_block_stop", "index": self._count - 1}]
+
+    def _begin(self, what: str, block: dict[str, Any]) -> list[dict[str, Any]]:
+        if what == self._open:
+            return []
+        ended = [{"type": "content_block_stop", "index": self._count - 1}] if self._count else []
+        self._open, self._count = what, self._count + 1
+        return [*ended, {"type": "content_block_start", "index": self._count - 1, "content_block": block}]
+
+    def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "content_block_delta", "index": self._count - 1, "delta": delta}
+
+
+def _arguments(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # a call cut short by max_tokens
+        return {}
+
+
+def _usage(usage: Usage | None) -> dict[str, int]:
+    """0 where it is not known, as at the start of a stream: this API has no word for that."""
+    asked, made = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    return {"input_tokens": asked, "output_tokens": made}
