@@ -123,3 +123,18 @@ def test_a_full_queue_says_when_to_come_back(served):
         assert "3 requests wait" in refused.json()["error"]["message"]
         held.close()
         until(lambda: waiting(served)["waiting"] == 0)
+
+
+def test_models_are_pinned_seen_and_unloaded_by_hand(served):
+    url = f"{served.url}/api/headwater/chat/models"
+    assert httpx.post(f"{url}/local/other/pin", timeout=30).json()["done"]
+    [one] = httpx.get(url).json()
+    assert one["model"].startswith("local/other@") and one["pinned"] and one["state"] == "ready"
+    assert one["slots"] == 1 and one["memory_bytes"] > 1_000_000
+    with talking(served, model="local/other"):
+        assert httpx.post(f"{url}/local/other/unload").status_code == 409
+    assert httpx.post(f"{url}/local/other/unpin").json()["done"]
+    until(lambda: httpx.post(f"{url}/local/other/unload").json().get("done") is True)
+    until(lambda: httpx.get(url).json() == [])
+    assert httpx.post(f"{url}/local/other/unload").json()["done"] is False
+    assert httpx.post(f"{url}/local/nothing/pin").status_code == 404

@@ -284,8 +284,14 @@ def test_a_worker_runs_within_limits(tmp_path):
 
 
 def test_threads_leave_a_core_free_and_a_setting_overrules():
-    assert threads(load(Path("/nonexistent"), {}, environ={})) == max(1, len(os.sched_getaffinity(0)) - 1)
+    assert threads(load(Path("/nonexistent"), {}, environ={}), 0.0) == max(1, len(os.sched_getaffinity(0)) - 1)
     assert threads(load(Path("/nonexistent"), {"worker_threads": 7}, environ={})) == 7
+
+
+def test_threads_leave_the_cores_to_others_that_work_but_take_half(monkeypatch):
+    monkeypatch.setattr("headwater.chat.process._cores", lambda: 16)
+    assert [threads(load(Path("/nonexistent"), {}, environ={}), busy) for busy in (0, 1, 4.4, 12, 99)] == [
+        15, 15, 12, 8, 8]
 
 
 def test_no_worker_outlives_a_gateway_that_is_killed(tmp_path):

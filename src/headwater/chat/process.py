@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from headwater.chat.admission import Plan
 from headwater.chat.types import ChatModel
 from headwater.core.errors import EngineFailed
 from headwater.core.settings import Settings
@@ -45,16 +46,18 @@ class WorkerProcess:
         self._reading = asyncio.create_task(self._read_log())
 
     @classmethod
-    async def start(cls, model: ChatModel, snapshot: Snapshot, settings: Settings,
-                    http: aiohttp.ClientSession) -> WorkerProcess:
+    async def start(cls, model: ChatModel, snapshot: Snapshot, settings: Settings, http: aiohttp.ClientSession,
+                    plan: Plan) -> WorkerProcess:
         """A worker that has answered /health. Raises EngineFailed with its last lines; leaves no process then."""
         port, key = free_port(), secrets.token_urlsafe(24)
         argv = model.engine.command(snapshot, model.path, port=port, threads=threads(settings),
-                                    context=settings.chat_context)
+                                    context=plan.context)
+        # an engine may hand its worker more, such as the key of the one remote it asks
+        extra = getattr(model.engine, "environment", lambda *_: {})(settings, snapshot, model.path)
         confine = str(Path(__file__).with_name("confine.py"))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", confine, str(os.getpid()), str(memory(settings)), *argv,
-            env=environment(key), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            env={**environment(key, plan.slots), **extra}, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT, start_new_session=True)
         worker = cls(model, process, f"http://127.0.0.1:{port}", key)
         try:
@@ -144,14 +147,24 @@ def _ending(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-def environment(key: str) -> dict[str, str]:
+def environment(key: str, slots: int = 0) -> dict[str, str]:
+    """slots: requests the worker is to compute at once; 0 leaves it to the engine."""
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**kept, "HEADWATER_WORKER_KEY": key}
+    return {**kept, "HEADWATER_WORKER_KEY": key, "HEADWATER_WORKER_SLOTS": str(slots)}
 
 
-def threads(settings: Settings) -> int:
-    """One less than the cores we may use, at least one: two workers at full width starve each other."""
-    return settings.worker_threads or max(1, _cores() - 1)
+def threads(settings: Settings, load: float | None = None) -> int:
+    """One less than the cores we may use, at least one: two workers at full width starve each other.
+
+    On a machine with work (load: processes that ran of late, None to ask the system) only the cores that are free,
+    but half of them at least: the load may pass, and a worker keeps its threads until it is unloaded.
+    """
+    if settings.worker_threads:
+        return settings.worker_threads
+    cores = _cores()
+    if load is None:
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, cores // 2, min(cores - 1, round(cores - load)))
 
 
 def _cores() -> int:

@@ -16,10 +16,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headwater.chat import admission
+from headwater.chat.admission import DoesNotFit, Estimate, Plan
 from headwater.chat.process import WorkerProcess
 from headwater.chat.queue import FairQueue, Ledger, OnWait, Ticket
 from headwater.chat.types import ChatModel
-from headwater.core.errors import Busy, EngineFailed, HeadwaterError, Unavailable
+from headwater.core.errors import Busy, Conflict, EngineFailed, HeadwaterError, Unavailable
 from headwater.core.settings import Settings
 from headwater.core.types import Commit, Repo, Snapshot
 
@@ -46,8 +48,15 @@ class Seat:
         self.busy = 0
         self.used_at = time.monotonic()
         self.leaving = False
+        self.plan: Plan | None = None
         self.loading: asyncio.Task[WorkerProcess]
         self.unload: asyncio.TimerHandle | None = None
+
+    @property
+    def taken(self) -> int:
+        """Bytes of memory to count for it: what was planned, or more if it has come to more."""
+        held = admission.resident(self.worker.endpoint.pid) if self.worker else 0
+        return max(held, self.plan.bytes if self.plan else 0)
 
     @property
     def worker(self) -> WorkerProcess | None:
@@ -87,6 +96,8 @@ class Workers:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
         self._ledger = Ledger()
+        self._pinned: set[Any] = set()
+        self._took: OrderedDict[Any, tuple[Plan, int]] = OrderedDict()
         self._lobby: dict[object, tuple[ChatModel, str, float]] = {}
         self._http: aiohttp.ClientSession | None = None
         self._closed = False
@@ -126,12 +137,36 @@ class Workers:
         await worker.stop(kindly=False)
 
     def loaded(self) -> list[dict[str, Any]]:
-        """What is loaded or loading now: model, engine, state, busy, waiting, pid (None while loading)."""
+        """What is loaded or loading now: model, engine, state, pinned, busy, waiting, memory_bytes, slots, context
+        and pid, the last four None while that is not known."""
         return [{"model": seat.model.exact_name, "engine": seat.model.engine.name,
                  "state": "leaving" if seat.leaving else "ready" if seat.worker else "loading",
-                 "busy": seat.busy, "waiting": seat.queue.waiting,
+                 "pinned": seat.model.key in self._pinned, "busy": seat.busy, "waiting": seat.queue.waiting,
+                 "memory_bytes": seat.taken or None, "slots": seat.plan and seat.plan.slots,
+                 "context": seat.plan and seat.plan.context,
                  "pid": seat.worker.endpoint.pid if seat.worker else None}
                 for seat in self._seats.values()]
+
+    async def pin(self, model: ChatModel) -> None:
+        """Load it if need be, and never unload it to make room or for want of use. Raises as hold() does."""
+        async with self.hold(model):
+            self._pinned.add(model.key)
+
+    def unpin(self, model: ChatModel) -> None:
+        self._pinned.discard(model.key)
+        seat = self._seats.get(model.key)
+        if seat is not None and seat.busy == 0:
+            self._unload_later(seat)
+
+    def unload(self, model: ChatModel) -> bool:
+        """Let it go now, pinned or not; False if it is not loaded. Raises Conflict while it answers."""
+        self._pinned.discard(model.key)
+        seat = self._seats.get(model.key)
+        if seat is not None and seat.busy:
+            raise Conflict(f"{model.repo.full_name} has {seat.busy} requests now.", hint="Try again when it is idle.")
+        if seat is not None:
+            self._dismiss(seat)
+        return seat is not None
 
     def waiting(self) -> list[Waiting]:
         """Every request that waits for a turn, for a model to load or for room, next ones first in each model."""
@@ -202,30 +237,37 @@ class Workers:
         queue = FairQueue(self._ledger, slots=self._slots(model), all_max=self._settings.chat_queue_max,
                           user_max=self._settings.chat_queue_user_max)
         seat = self._seats[model.key] = Seat(model, queue)
-        seat.loading = asyncio.create_task(self._load(model))
+        seat.loading = asyncio.create_task(self._load(seat))
         self._spawn(self._watch(seat))
         return seat
 
     def _slots(self, model: ChatModel) -> int:
         return min(model.engine.slots, self._settings.worker_slots or model.engine.slots)
 
-    def _make_room(self) -> None:
-        """Let the least recently used idle model go, unless one is going already."""
-        idle = [seat for seat in self._seats.values() if seat.busy == 0]
-        if idle and not any(seat.leaving for seat in self._seats.values()):
+    def _make_room(self) -> bool:
+        """Let the least recently used idle model go, unless one is going already. False if none is or can."""
+        if any(seat.leaving for seat in self._seats.values()):
+            return True
+        idle = [seat for seat in self._seats.values() if seat.busy == 0 and seat.model.key not in self._pinned]
+        if idle:
             self._dismiss(min(idle, key=lambda seat: seat.used_at))
+        return bool(idle)
 
     def _leave(self, seat: Seat) -> None:
         seat.busy -= 1
         seat.used_at = time.monotonic()
         if seat.busy == 0 and not seat.loading.done():  # nobody wants it any more: stop the load
             self._dismiss(seat)
+        self._note_memory(seat)
         if seat.busy == 0 and not seat.leaving:
-            seat.unload = asyncio.get_running_loop().call_later(self._settings.worker_idle_s, self._unload_idle, seat)
+            self._unload_later(seat)
         self._tell()
 
+    def _unload_later(self, seat: Seat) -> None:
+        seat.unload = asyncio.get_running_loop().call_later(self._settings.worker_idle_s, self._unload_idle, seat)
+
     def _unload_idle(self, seat: Seat) -> None:
-        if seat.busy == 0:
+        if seat.busy == 0 and seat.model.key not in self._pinned:
             self._dismiss(seat)
 
     def _dismiss(self, seat: Seat) -> None:
@@ -247,16 +289,72 @@ class Workers:
         """The seat's worker. A request that goes away does not stop the loading while others wait for it."""
         try:
             worker = await asyncio.shield(seat.loading)
-            seat.queue.open(self._slots(seat.model))
+            seat.queue.open(seat.plan.slots if seat.plan else 1)
             return worker
         except asyncio.CancelledError:
             if seat.loading.cancelled():  # it was not this request that was cancelled: the hub closes
                 raise Unavailable("This hub is shutting down.") from None
             raise
 
-    async def _load(self, model: ChatModel) -> WorkerProcess:
+    async def _load(self, seat: Seat) -> WorkerProcess:
+        model = seat.model
         snapshot = await asyncio.to_thread(self._lay_out, model.repo, model.commit)
-        return await WorkerProcess.start(model, snapshot, self._settings, self.http())
+        estimate = await asyncio.to_thread(admission.estimate, model, snapshot)
+        if model.key in self._took:
+            estimate = estimate.corrected(*self._took[model.key])
+        plan = await self._admit(seat, estimate)
+        return await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan)
+
+    # --- memory
+
+    async def _admit(self, seat: Seat, estimate: Estimate) -> Plan:
+        """The best way to load it for which there is memory; idle models go for it, pinned and busy ones do not.
+
+        Fewer slots are taken before another model has to go, less context only when none can. Raises DoesNotFit,
+        or Busy when those in use did not leave in time.
+        """
+        slots, context = self._slots(seat.model), self._settings.chat_context
+        whole = list(admission.plans(estimate, slots, context))
+        every = [*whole, *admission.short_plans(estimate, context)]
+        if every[-1].bytes > (limit := admission.limit(self._settings)):
+            raise DoesNotFit(admission.numbers(seat.model, every[-1], limit, "is all that models may take here"),
+                             hint=admission.HINT)
+        until = time.monotonic() + ROOM_WAIT_S
+        while True:
+            room = self._room(seat)
+            seat.plan = next((plan for plan in whole if plan.bytes <= room), None)
+            if seat.plan is None and not self._make_room():
+                seat.plan = next((plan for plan in every if plan.bytes <= room), None)
+            if seat.plan is not None:
+                return seat.plan
+            if len(self._seats) == 1:
+                raise DoesNotFit(admission.numbers(seat.model, every[-1], room, "is free on this machine now"),
+                                 hint=admission.HINT)
+            if time.monotonic() > until:
+                raise Busy(admission.numbers(seat.model, every[-1], room, "is free beside models that are in use"),
+                           retry_after=10)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._news.wait()
+
+    def _room(self, seat: Seat) -> int:
+        """Bytes this model may take now: of what models may take, and of what the machine has free."""
+        others = [other for other in self._seats.values() if other is not seat]
+        promised = sum(max(0, other.plan.bytes - (admission.resident(other.worker.endpoint.pid) if other.worker else 0))
+                       for other in others if other.plan)
+        return max(0, min(admission.limit(self._settings) - sum(other.taken for other in others),
+                          admission.available() - promised))
+
+    def _note_memory(self, seat: Seat) -> None:
+        """Remember what the worker took, once it has answered: that corrects the estimate of the next load."""
+        if seat.plan is None or seat.worker is None or not seat.worker.alive:
+            return
+        took = max(admission.resident(seat.worker.endpoint.pid), self._took.pop(seat.model.key, (None, 0))[1])
+        self._took[seat.model.key] = seat.plan, took
+        while len(self._took) > FAILURES_MAX:
+            self._took.popitem(last=False)
+
+    # --- health
 
     async def _watch(self, seat: Seat) -> None:
         """From the start of loading until the process is gone: then the seat is free, and why is remembered."""
@@ -267,6 +365,8 @@ class Workers:
             if not seat.leaving:
                 self._note_failure(seat, worker.failure("ended unasked"), lived=time.monotonic() - worker.started_at)
         except asyncio.CancelledError:  # dismissed while loading
+            pass
+        except (DoesNotFit, Busy):  # nothing was started; the next request asks anew whether there is room
             pass
         except HeadwaterError as failed:
             self._note_failure(seat, failed, lived=0)

@@ -65,6 +65,11 @@ def take_key() -> str:
     return key
 
 
+def slots(most: int) -> int:
+    """Requests to compute at once: what the hub has memory for, else `most`."""
+    return min(most, int(os.environ.get("HEADWATER_WORKER_SLOTS") or 0) or most)
+
+
 def die_with_parent() -> None:
     """End the process as soon as its standard input ends: whoever started it is gone, kill -9 included."""
 

@@ -74,12 +74,13 @@ def _params(given: Any, context: int, key: str) -> Any:
     params.cors_origins = ""
     params.ui = params.endpoint_props = False
     params.endpoint_slots = True
-    params.n_parallel = ENGINE.slots
-    params.n_ctx = context * ENGINE.slots
+    slots = _worker.slots(ENGINE.slots)
+    params.n_parallel = slots
+    params.n_ctx = context * slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads
     # a hang-up is noticed between batches, and other streams wait for one: keep a batch well under a second
     params.n_batch = params.n_ubatch = min(2048, BATCH_PER_THREAD * given.threads)
-    params.n_threads_http = ENGINE.slots + 4
+    params.n_threads_http = slots + 4
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.verbosity = 2  # warnings: the timing of every request would drown the lines that explain a failure
     return params
