@@ -10,7 +10,7 @@ from headwater.core.errors import CorruptFile
 from headwater.weights import values
 from headwater.weights.header import Tensor
 from headwater.weights.read import read_header
-from headwater.weights.source import BytesSource, FileSource
+from headwater.weights.source import BytesSource, FileSource, RangeSource
 
 QUANTISED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 
@@ -62,3 +62,23 @@ def test_an_unknown_dtype_is_refused_by_name():
     assert not values.readable("IQ9_X")
     with pytest.raises(CorruptFile, match="IQ9_X"):
         values.rows(BytesSource(bytes(64)), tensor)
+
+
+@pytest.mark.parametrize("wanted", [[], [5], [9, 2, 2, 7], list(range(0, 400, 3)), [399, 0]])
+def test_chosen_rows_come_in_the_order_asked_and_neighbours_in_one_read(wanted):
+    array = np.random.default_rng(3).normal(size=(400, 64)).astype(np.float32)
+    reads = []
+
+    def fetch(start, stop):
+        reads.append(stop - start)
+        return array.tobytes()[start:stop]
+
+    tensor = Tensor("a", "F32", (400, 64), 0, array.nbytes)
+    found = values.gather(RangeSource(array.nbytes, fetch), tensor, np.array(wanted, np.int64))
+    assert np.array_equal(found, array[wanted].reshape(-1, 64))
+    assert len(reads) <= 2
+
+
+def test_a_row_that_is_not_there_is_refused():
+    with pytest.raises(CorruptFile, match="400"):
+        values.gather(BytesSource(bytes(16)), Tensor("a", "F32", (2, 2), 0, 16), np.array([400]))

@@ -20,10 +20,10 @@ from headwater.weights.tokens import Tokens
 
 DIMENSIONS = 768
 """K. A profile is stored as K signs, so this is 96 bytes."""
-KEEP_ONE_IN = 4
-FEWEST = 2_000
+KEEP_ONE_IN = 8
+FEWEST = 1_500
 """With fewer anchors than this after thinning, all are kept."""
-WHITENED_BY = 4_096
+WHITENED_BY = 1_024
 """Anchors that the covariance is taken from, the ones of lowest hash."""
 _COVARIANCE_NUMBERS = 1 << 25
 _BLOCK_NUMBERS = 1 << 22

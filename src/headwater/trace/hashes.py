@@ -11,7 +11,6 @@ import hashlib
 
 import numpy as np
 
-from headwater.trace.frame import mix
 from headwater.weights import values
 from headwater.weights.header import Tensor
 from headwater.weights.source import Source
@@ -39,11 +38,11 @@ def tensor_hash(source: Source, tensor: Tensor, pieces: int = 1) -> int:
 
 
 def row_signs(rows: np.ndarray) -> np.ndarray:
-    """uint8 (n, ROW_SIGNS / 8): signs of rows (n, width) times fixed random signs; the same for every model."""
-    width = rows.shape[1]
-    words = mix(mix(np.arange(width, dtype=np.uint64))[:, None] ^ np.arange(ROW_SIGNS // 64, dtype=np.uint64))
-    drawn = np.unpackbits(words.astype("<u8").view(np.uint8), axis=1).astype(np.float32) * 2 - 1
-    return np.packbits(np.nan_to_num(rows) @ drawn > 0, axis=1)
+    """uint8 (n, ROW_SIGNS / 8): which of the first ROW_SIGNS numbers of each row are above 0; 0 for those it lacks."""
+    found = np.zeros((len(rows), ROW_SIGNS), bool)
+    width = min(ROW_SIGNS, rows.shape[1])
+    found[:, :width] = rows[:, :width] > 0
+    return np.packbits(found, axis=1)
 
 
 def probed_rows(count: int) -> np.ndarray:
@@ -53,7 +52,8 @@ def probed_rows(count: int) -> np.ndarray:
 
 
 def lattice(rows: np.ndarray) -> float:
-    """Share of whole blocks of 32 neighbours in a row that hold at most 16 different values."""
+    """Share of whole blocks of 32 neighbours with at most 16 different values, in the rows' first 1,024 numbers."""
+    rows = rows[:, :1024]
     flat = rows[:, :rows.shape[1] // LATTICE_BLOCK * LATTICE_BLOCK].reshape(-1, LATTICE_BLOCK)
     if not len(flat):
         return 0.0

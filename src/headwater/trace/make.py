@@ -109,10 +109,7 @@ class _Pass:
         norms = np.nan_to_num(norms, posinf=0)
         rows = _strongest(norms, NEURONS)
         kept = {"gate": layer.gates, "up": layer.ups, "down": layer.downs if with_down or not layer.gates else ()}
-        packed = {}
-        for which, matrices in kept.items():
-            fits = frame is not None and sum(matrix.shape[0] for matrix in matrices) == len(norms)
-            packed[which] = self._profiles(matrices, rows, frame, None if which == "down" else gain) if fits else None
+        packed = self._profiles(kept, rows, len(norms), frame, gain)
         raw, lattice = self._raw(layer)
         return LayerPrint(number, len(norms), rows.astype(np.int32), norms[rows].astype(np.float32), **packed,
                           median_norm=float(np.median(norms)) if len(norms) else 0.0, lattice=lattice, raw=raw)
@@ -125,20 +122,28 @@ class _Pass:
         # Gemma keeps its gains less one in safetensors; a GGUF file has them whole.
         return gain + 1 if declared.startswith("gemma") and self.reader.header.format != "gguf" else gain
 
-    def _profiles(self, matrices: Sequence[Matrix], rows: np.ndarray, frame: Frame | None,
-                  gain: np.ndarray | None) -> np.ndarray:
-        """Packed signs of the chosen neurons' profiles; `rows` counts over all matrices, one after another."""
-        assert frame is not None
-        found = np.zeros((len(rows), frame.directions.shape[1]), np.float32)
+    def _profiles(self, kept: Mapping[str, Sequence[Matrix]], rows: np.ndarray, neurons: int, frame: Frame | None,
+                  gain: np.ndarray | None) -> dict[str, np.ndarray | None]:
+        """Packed signs of the chosen neurons' profiles, by which; None for those not kept. One product for all."""
+        fit = [which for which, matrices in kept.items()
+               if frame is not None and len(rows) and sum(m.shape[0] for m in matrices) == neurons]
+        found: dict[str, np.ndarray | None] = dict.fromkeys(kept)
+        if frame is None or not fit:
+            return found
+        stacked = np.concatenate([self._rows(kept[which], rows, None if which == "down" else gain) for which in fit])
+        packed = pack(np.nan_to_num(stacked, copy=False, posinf=0, neginf=0) @ frame.directions.T)
+        return found | dict(zip(fit, np.split(packed, len(fit)), strict=True))
+
+    def _rows(self, matrices: Sequence[Matrix], rows: np.ndarray, gain: np.ndarray | None) -> np.ndarray:
+        """float32 (n, width): chosen neurons; `rows` counts over all matrices, one after another."""
+        found = np.zeros((len(rows), matrices[0].shape[1]), np.float32)
         first = 0
         for matrix in matrices:
             mine = np.flatnonzero((rows >= first) & (rows < first + matrix.shape[0]))
             if len(mine):
                 found[mine] = self.reader.rows(matrix, rows[mine] - first)
             first += matrix.shape[0]
-        if gain is not None:
-            found *= gain
-        return pack(np.nan_to_num(found, posinf=0, neginf=0) @ frame.directions.T)
+        return found if gain is None else found * gain
 
     def _raw(self, layer: Layer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         raw, lattice = {}, {}

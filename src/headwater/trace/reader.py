@@ -23,6 +23,8 @@ from headwater.weights.tokens import Tokens
 OpenFile = Callable[[str], Source]
 MAX_CONFIG = 1 << 20
 MAX_INDEX = 25_000_000
+BLOCK_NUMBERS = 1 << 17
+"""Of a block that is only summed up: half a megabyte of float32 stays in a core's cache."""
 
 
 class Counted:
@@ -201,7 +203,7 @@ class Reader:
 
     def _blocks(self, tensor: Tensor, first: int = 0, last: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         source, stop = self.of(tensor), tensor.shape[0] if last is None else last
-        step = max(1, values.BLOCK_BYTES // 4 // max(values.row_width(tensor), 1))
+        step = max(1, BLOCK_NUMBERS // max(values.row_width(tensor), 1))
         for start in range(first, stop, step):
             block = values.rows(source, tensor, start, min(start + step, stop))
             yield start, self._unscaled(tensor, block, np.arange(start, start + len(block)))
@@ -209,14 +211,19 @@ class Reader:
     def _unscaled(self, tensor: Tensor, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Weights from the whole numbers stored in `rows`; `rows` themselves where there is no scale."""
         scaled = self._scaled.get(tensor.name)
-        for part, apply in ((scaled.zero, np.subtract), (scaled.scale, np.multiply)) if scaled else ():
-            if part is None or not part.elements:
-                continue
-            vector = self.vector(part)
-            if len(vector) == 1 or (len(vector) == rows.shape[1] and part.shape[:1] != (tensor.shape[0],)) or (len(vector) == rows.shape[1] and scaled.axis != 0 and part.shape[-1:] != (1,)):
-                rows = apply(rows, vector)
-            elif len(vector) == tensor.shape[0]:
-                rows = apply(rows, vector[numbers][:, None])
-            else:
-                raise CorruptFile(f"tensor {tensor.name[:80]!r} of shape {tensor.shape} has {len(vector)} scales.")
+        if scaled is None:
+            return rows
+        for part, apply in ((scaled.zero, np.subtract), (scaled.scale, np.multiply)):
+            if part is not None:
+                rows = apply(rows, self._spread(part, tensor, scaled.axis, numbers))
         return rows
+
+    def _spread(self, part: Tensor, tensor: Tensor, axis: int, numbers: np.ndarray) -> np.ndarray:
+        """Scales or zero points in a shape that fits the rows `numbers` of the tensor."""
+        vector = self.vector(part)
+        by_row = len(vector) == tensor.shape[0] and (axis == 0 or part.shape[-1:] == (1,))
+        if by_row:
+            return vector[numbers][:, None]
+        if len(vector) in (1, values.row_width(tensor)):
+            return vector
+        raise CorruptFile(f"tensor {tensor.name[:80]!r} of shape {tensor.shape} has {len(vector)} scales.")

@@ -95,6 +95,17 @@ class _Cursor:
         if self.at - self._base > len(self._window):
             self._base, self._window = self.at, b""
 
+    def skip_strings(self, most: int) -> int:
+        """Step over the strings that end inside the window, at most so many; how many they were."""
+        window, at, done = self._window, self.at - self._base, 0
+        while done < most:
+            stop = at + 8 + int.from_bytes(window[at:at + 8], "little")
+            if stop > len(window):
+                break
+            at, done = stop, done + 1
+        self.at = self._base + at
+        return done
+
     def scalar(self, kind: int, what: str) -> Any:
         packer = _SCALARS[kind]
         value = packer.unpack(self.take(packer.size, what))[0]
@@ -228,17 +239,21 @@ def _strings(cursor: _Cursor, count: int, what: str, budget: _Budget) -> tuple[s
     if budget.strings < 0:
         raise CorruptFile(f"{what} brings the strings of this file past {MAX_STRINGS}; no more are read.")
     first: list[str] = []
-    for index in range(count):
+    for _ in range(min(count, MAX_ITEMS)):
         length = int.from_bytes(cursor.take(8, what), "little")
-        if index < MAX_ITEMS and length <= budget.text:
+        if length <= budget.text:
             budget.text -= length
             first.append(cursor.take(length, what).decode("utf-8", "replace") if length else "")
-        elif index < MAX_ITEMS:
+        else:
             kept = cursor.take(min(length, CLIP_TEXT), what)
             cursor.skip(length - len(kept), what)
             first.append(kept.decode("utf-8", "replace"))
-        else:
-            cursor.skip(length, what)
+    left = count - len(first)
+    while left:
+        left -= cursor.skip_strings(left)
+        if left:  # one that does not end inside the window
+            cursor.skip(int.from_bytes(cursor.take(8, what), "little"), what)
+            left -= 1
     return tuple(first)
 
 

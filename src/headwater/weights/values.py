@@ -18,6 +18,8 @@ from headwater.weights.source import Source
 BLOCK_BYTES = 8 << 20
 """Aim for the stored bytes of one block; its float32 form may be up to 16 times as much for 2-bit forms."""
 
+MAX_RUN = 256
+"""Rows that one request may join."""
 GAP_BYTES = 16 << 10
 """Rows nearer to one another than this are read in one go."""
 
@@ -55,13 +57,15 @@ def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
     order = np.argsort(numbers, kind="stable")
     wanted = numbers[order]
     pieces, at = [], 0
-    # A gap is read too while that costs less than another request.
-    breaks = np.flatnonzero(np.diff(wanted) * row_bytes > GAP_BYTES) + 1
-    for run in np.split(wanted, breaks):
-        for part in np.array_split(run, max(1, int(run[-1] - run[0]) * row_bytes // BLOCK_BYTES)) if len(run) else ():
-            data = source.read(tensor.start + int(part[0]) * row_bytes, tensor.start + (int(part[-1]) + 1) * row_bytes)
-            pieces.append(np.frombuffer(data, np.uint8).reshape(-1, row_bytes)[part - part[0]])
-            at += len(part)
+    while at < len(wanted):
+        # A gap is read too while that costs less than another request.
+        near = np.flatnonzero(np.diff(wanted[at:at + MAX_RUN]) * row_bytes > GAP_BYTES)
+        stop = at + int(near[0]) + 1 if len(near) else min(at + MAX_RUN, len(wanted))
+        stop = max(at + 1, int(np.searchsorted(wanted[:stop], wanted[at] + BLOCK_BYTES // max(row_bytes, 1))))
+        first, last = int(wanted[at]), int(wanted[stop - 1])
+        data = source.read(tensor.start + first * row_bytes, tensor.start + (last + 1) * row_bytes)
+        pieces.append(np.frombuffer(data, np.uint8).reshape(-1, row_bytes)[wanted[at:stop] - first])
+        at = stop
     if not at:
         return np.zeros((0, width), np.float32)
     found = decode(tensor.dtype, np.concatenate(pieces).tobytes(), at, width)
