@@ -3,11 +3,16 @@
 A new engine wants one line in SAMPLES: the contract tests fail with that sentence until it has one.
 """
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +21,11 @@ import httpx
 from real_models import smollm2_gguf
 
 from headwater.chat.process import environment
-from headwater.core.types import Card, Entry, EntryKind, Kind, Repo, Snapshot
+from headwater.core.types import Access, Actor, Card, Entry, EntryKind, Kind, Repo, Snapshot
 from headwater.engines import ENGINES
+from headwater.hub import repos
+from headwater.hub.accounts import create_user, issue_token, owner_actor, set_password
+from headwater.hub.commit import Add, commit
 
 KEY = "key-of-the-tests"
 RIVER = (
@@ -34,6 +42,8 @@ class Sample:
     spoil: Callable[[Path], None]
     endless: Callable[[Path], None]
     starts_s: float = 20
+    env: Callable[[], dict[str, str]] = dict
+    """What the engine's own environment() would add for the sample."""
 
 
 def markov(folder: Path, text: str = RIVER, **config) -> None:
@@ -53,9 +63,50 @@ def cut_smollm2(folder: Path) -> None:
         (folder / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(file.read(3_000_000))
 
 
+@functools.cache
+def another_headwater() -> tuple[str, str]:
+    """(URL, token) of a closed hub in a process of its own, with two markov models; it ends with the tests."""
+    from server import opened_hub
+
+    data = Path(tempfile.mkdtemp(prefix="hw-remote-"))
+    with opened_hub(data) as hub:
+        person = Actor(create_user(hub, owner_actor(hub), "distant", "a long password", is_admin=True), Access.ADMIN)
+        token = issue_token(hub, person, "tests")[0]
+        for name, text, config in (("river", RIVER, {}), ("clock", "tick tock ", {"tokens_per_second": 200})):
+            repo = repos.create(hub, person, Kind.MODEL, "distant", name)
+            commit(hub, person, repo, "main", [Add("corpus.txt", text.encode()), Add(
+                "config.json", json.dumps({"model_type": "markov", **config}).encode())], title="files")
+        set_password(hub, owner_actor(hub), owner_actor(hub).name, "a long password")
+    process = subprocess.Popen([sys.executable, str(Path(__file__).with_name("hub_process.py")), str(data),
+                                json.dumps({"port": 0})], stdout=subprocess.PIPE, text=True)
+    atexit.register(lambda: (process.kill(), process.wait(), shutil.rmtree(data, ignore_errors=True)))
+    url = f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+    for model in ("river", "clock"):  # loads them now: tests of others count the processes below ours
+        httpx.post(f"{url}/chat/completions", headers={"Authorization": f"Bearer {token}"}, timeout=60, json={
+            "model": f"distant/{model}", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1},
+        ).raise_for_status()
+    return url, token
+
+
+def remote(folder: Path, model: str = "distant/river") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "remote.json").write_text(json.dumps({"url": another_headwater()[0], "model": model}))
+
+
+def remote_env() -> dict[str, str]:
+    url, token = another_headwater()
+    return {"HEADWATER_REMOTE_URL": url, "HEADWATER_REMOTE_KEY": token}
+
+
+def broken_remote(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "remote.json").write_text('{"url": "file:///etc/passwd", "model": "x"}')
+
+
 SAMPLES = {
     "llamacpp": Sample(smollm2, cut_smollm2, smollm2),
     "markov": Sample(markov, lambda f: markov(f, text=" "), lambda f: markov(f, "tick tock ", tokens_per_second=200)),
+    "remote": Sample(remote, broken_remote, lambda f: remote(f, "distant/clock"), env=remote_env),
 }
 
 
@@ -86,7 +137,7 @@ def bare_worker(name: str, folder: Path):
     port = free_port()
     with (folder.parent / "worker.log").open("wb") as log:
         process = subprocess.Popen(argv_for(name, folder, port), stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                   env=environment(KEY))
+                                   env={**environment(KEY), **SAMPLES[name].env()})
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60,
                           headers={"Authorization": f"Bearer {KEY}", "Connection": "close"})
     try:
