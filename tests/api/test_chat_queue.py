@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 from model_hub import keep, toy
+from prometheus_client.parser import text_string_to_metric_families
 from server import HubProcess, opened_hub
 
 from headwater.hub.accounts import owner_actor
@@ -138,3 +139,12 @@ def test_models_are_pinned_seen_and_unloaded_by_hand(served):
     until(lambda: httpx.get(url).json() == [])
     assert httpx.post(f"{url}/local/other/unload").json()["done"] is False
     assert httpx.post(f"{url}/local/nothing/pin").status_code == 404
+
+
+def test_metrics_are_read_by_prometheus_on_loopback_alone_without_a_token(served):
+    answer = httpx.get(f"{served.url}/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    names = {family.name for family in text_string_to_metric_families(answer.text)}
+    assert {"headwater_chat_requests", "headwater_chat_first_token_seconds", "headwater_chat_waiting"} <= names
+    assert "local/endless" not in answer.text, "the name of a model may be private"
+    assert httpx.get(f"{served.url}/metrics", headers={"X-Forwarded-For": "10.0.0.9"}).status_code == 401

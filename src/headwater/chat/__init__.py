@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from headwater.chat.metrics import Meter
+from headwater.chat.quotas import Quotas
 from headwater.chat.workers import Workers
 from headwater.core.ports import ChatEngine
 from headwater.core.settings import Settings
@@ -33,6 +35,7 @@ class Chat:
         self.settings, self.engines = settings, engines
         self.find_model, self.list_models, self.list_files = find_model, list_models, list_files
         self.workers = Workers(settings, lay_out)
+        self.meter, self.quotas = Meter(self.workers), Quotas(settings)
         self.chosen: dict[Oid, tuple[ChatEngine, str] | None] = {}
         """Which engine takes which file of a revision; a revision never changes, so this never goes stale."""
 

@@ -57,8 +57,8 @@ class WorkerProcess:
         confine = str(Path(__file__).with_name("confine.py"))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", confine, str(os.getpid()), str(memory(settings)), *argv,
-            env={**environment(key, plan.slots), **extra}, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, start_new_session=True)
+            env={**environment(key, plan.slots), **extra}, stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
         worker = cls(model, process, f"http://127.0.0.1:{port}", key)
         try:
             await worker._until_healthy(http, settings.worker_start_s)
