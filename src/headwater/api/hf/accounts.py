@@ -34,7 +34,7 @@ def user_overview(user: str, hub: HubDep, actor: ActorDep) -> dict[str, Any]:
     account = _account(hub, user, is_org=False)
     orgs = [account_item(m.org) for m in hub.accounts.memberships(account)]
     return {**account_item(account), **_counts(hub, actor, account.name), "orgs": orgs,
-            "numLikes": len(hub.repos.liked_by(account.name)), "createdAt": when(account.created_at)}
+            "numLikes": len(_liked(hub, actor, account.name)), "createdAt": when(account.created_at)}
 
 
 @router.get("/api/organizations/{org}/overview")
@@ -54,7 +54,7 @@ def org_members(org: str, hub: HubDep, actor: ActorDep) -> list[dict[str, Any]]:
 def likes(user: str, hub: HubDep, actor: ActorDep) -> list[dict[str, Any]]:
     account = _account(hub, user, is_org=False)
     return [{"createdAt": when(repo.updated_at), "repo": {"name": repo.full_name, "type": repo.kind.value}}
-            for repo in hub.repos.liked_by(account.name) if access_to(hub, actor, repo).covers(Access.READ)]
+            for repo in _liked(hub, actor, account.name)]
 
 
 @router.get("/api/settings/repositories")
@@ -66,6 +66,11 @@ def my_repos(hub: HubDep, actor: ActorDep) -> list[dict[str, Any]]:
 def org_repos(org: str, hub: HubDep, actor: ActorDep) -> list[dict[str, Any]]:
     need_scope(actor, Access.READ)
     return _storage(hub, actor, _account(hub, org, is_org=True).name)
+
+
+def _liked(hub: Hub, actor: Actor, name: str) -> list[Repo]:
+    """What the account likes of what the actor may see."""
+    return [repo for repo in hub.repos.liked_by(name) if access_to(hub, actor, repo).covers(Access.READ)]
 
 
 def _storage(hub: Hub, actor: Actor, owner: str) -> list[dict[str, Any]]:
