@@ -12,7 +12,6 @@ import json
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headwater.chat import Chat
@@ -22,7 +21,17 @@ from headwater.chat.process import WorkerProcess
 from headwater.chat.queue import OnWait
 from headwater.chat.reasoning import told_apart
 from headwater.chat.tools import PROBE, arrange, as_call
-from headwater.chat.types import ChatEvent, ChatModel, ChatRequest, Finished, Origin, Piece, Started, Usage
+from headwater.chat.types import (
+    ChatEvent,
+    ChatModel,
+    ChatRequest,
+    Finished,
+    Origin,
+    Piece,
+    Started,
+    UnsupportedParameter,
+    Usage,
+)
 from headwater.core.errors import BadInput, EngineFailed, HeadwaterError
 from headwater.core.types import Actor
 
@@ -31,6 +40,9 @@ if TYPE_CHECKING:
 
 SEEDS = 2**31
 ERROR_MAX = 64 * 1024
+NO_CHAT = ("does not support logits computation",)
+TOO_LONG = ("too large to process",)
+"""Words of llama.cpp that are the client's affair, though it calls them its own failure (500)."""
 
 
 async def complete(chat: Chat, actor: Actor, request: ChatRequest,
@@ -38,20 +50,10 @@ async def complete(chat: Chat, actor: Actor, request: ChatRequest,
     """Started, then Pieces, then Finished. Closing the iterator (contextlib.aclosing) stops the engine.
 
     on_wait: awaited with the place in the queue, once the wait lasts more than a moment.
-    Raises before Started: ModelNotFound, Busy (also QuotaSpent), EngineFailed, UnsupportedParameter (by this model),
-    BadInput (the engine refused the request).
+    Raises before Started: ModelNotFound, Busy, EngineFailed, UnsupportedParameter (by this model), BadInput (the
+    engine refused the request).
     Raises after it: EngineFailed, when the worker dies or hangs mid-answer.
     """
-    chat.quotas.take(actor)
-    answer = _answer(chat, actor, request, on_wait)
-    used = partial(chat.quotas.used, actor)
-    async with aclosing(chat.meter.listen(actor.name, request.model, answer, used)) as events:
-        async for event in events:
-            yield event
-
-
-async def _answer(chat: Chat, actor: Actor, request: ChatRequest,
-                  on_wait: OnWait | None) -> AsyncGenerator[ChatEvent]:
     model = await asyncio.to_thread(find, chat, actor, request.model)
     check(model, request)
     async with chat.workers.hold(model, actor.name, on_wait) as worker:
@@ -78,7 +80,7 @@ async def _rendered_probe(chat: Chat, worker: WorkerProcess) -> str:
                                             headers={"Authorization": f"Bearer {end.key}"}) as response:
             return (await response.content.read(ERROR_MAX)).decode("utf-8", "replace") if response.ok else ""
     except (aiohttp.ClientError, TimeoutError):
-        raise await _died(worker) from None
+        raise await died(worker) from None
 
 
 async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
@@ -93,7 +95,7 @@ async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: Ch
         response = await chat.workers.http().post(f"{end.url}{path}", json=_body(request, seed),
                                                   headers={"Authorization": f"Bearer {end.key}"})
         if response.status != 200:
-            raise await _refusal(worker, response)
+            raise refusal(worker, response.status, await response.content.read(ERROR_MAX))
         yield Started(origin)
         async with aclosing(_events(worker, response)) as events:
             async for event in events:
@@ -102,7 +104,7 @@ async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: Ch
         await chat.workers.condemn(worker)
         raise worker.failure(f"said nothing for {chat.settings.worker_silence_s} s and was stopped") from None
     except aiohttp.ClientError:
-        raise await _died(worker) from None
+        raise await died(worker) from None
     finally:
         if response is not None:
             response.close()
@@ -142,7 +144,7 @@ async def _events(worker: WorkerProcess, response: aiohttp.ClientResponse) -> As
                 if piece := _piece(choice):
                     yield piece
     if reason is None:
-        raise await _died(worker)
+        raise await died(worker)
     yield Finished(reason, usage, warnings)
 
 
@@ -168,22 +170,26 @@ async def _lines(worker: WorkerProcess, response: aiohttp.ClientResponse) -> Asy
         raise worker.failure(f"sent what is no event ({error})") from None
 
 
-async def _refusal(worker: WorkerProcess, response: aiohttp.ClientResponse) -> HeadwaterError:
-    body = await response.content.read(ERROR_MAX)
+def refusal(worker: WorkerProcess, status: int, body: bytes) -> HeadwaterError:
+    """What the worker's answer of another status than 200 means to the client."""
     try:
         message = _message(json.loads(body).get("error"))
     except (ValueError, AttributeError):
         message = body[:500].decode("utf-8", "replace")
-    if response.status in (400, 413, 422):
-        return BadInput(f"{worker.model.repo.full_name} refused the request: {message}")
-    return worker.failure(f"answered {response.status}: {message}")
+    repo = worker.model.repo.full_name
+    if any(words in message for words in NO_CHAT):
+        return UnsupportedParameter(f"{repo} makes vectors of texts or ranks them, and does not chat.", param="model",
+                                    hint="POST /v1/embeddings or /v1/rerank.")
+    if status in (400, 413, 422) or any(words in message for words in TOO_LONG):
+        return BadInput(f"{repo} refused the request: {message}")
+    return worker.failure(f"answered {status}: {message}")
 
 
 def _message(error: Any) -> str:
     return str(error.get("message", error) if isinstance(error, dict) else error)[:1000]
 
 
-async def _died(worker: WorkerProcess) -> EngineFailed:
+async def died(worker: WorkerProcess) -> EngineFailed:
     """The connection broke. Give the process a moment to be seen dead, so that its last words are read."""
     try:
         await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(worker.ended())), 1)

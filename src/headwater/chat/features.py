@@ -9,6 +9,8 @@ REASONS = {
     "tools": "does not call tools",
     "logprobs": "does not tell the probabilities of its tokens",
     "completions": "answers conversations only and does not continue a bare text",
+    "embeddings": "makes no embeddings",
+    "rerank": "does not rank documents",
 }
 """Each feature an engine may name, and the sentence for one that does not."""
 

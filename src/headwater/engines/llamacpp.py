@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.core.errors import CorruptFile
 from headwater.core.types import Snapshot
@@ -27,7 +27,7 @@ BATCH_PER_THREAD = 64
 class LlamaCpp:
     name = "llamacpp"
     slots = 4
-    features = frozenset({"schema", "tools", "logprobs", "completions"})
+    features = frozenset({"schema", "tools", "logprobs", "completions", "embeddings", "rerank"})
 
     def available(self) -> str | None:
         return None if find_spec(PACKAGE) else "llama.cpp is not installed: pip install xllamacpp"
@@ -50,25 +50,37 @@ class LlamaCpp:
 ENGINE = LlamaCpp()
 
 
-def _trained_context(path: Path) -> int | None:
-    """Tokens the model was trained to see, None when the file does not say. Raises CorruptFile.
+class _Said(NamedTuple):
+    """What the file's header says. context: tokens it was trained to see. pooling: how a text becomes one vector, as
+    llama.cpp counts it (4 ranks), for models made for that and not for chat. None where it does not say."""
 
-    The whole header is read, by our own bounded reader: llama.cpp says the same thing of every broken file.
-    """
+    context: int | None
+    pooling: int | None
+
+
+RANKS = 4
+"""llama.cpp's LLAMA_POOLING_TYPE_RANK."""
+
+
+def _read(path: Path) -> _Said:
+    """Raises CorruptFile. The whole header is read, by our own bounded reader: llama.cpp says the same thing of every
+    broken file."""
     from headwater.weights.gguf import read_header
     from headwater.weights.source import FileSource
 
     with FileSource(path) as source:
         said = read_header(source).metadata
-    length = said.get(f"{said.get('general.architecture')}.context_length")
-    return length if isinstance(length, int) and length > 0 else None
+    kind = said.get("general.architecture")
+    length, pooling = said.get(f"{kind}.context_length"), said.get(f"{kind}.pooling_type")
+    return _Said(length if isinstance(length, int) and length > 0 else None,
+                 pooling if isinstance(pooling, int) and pooling > 0 else None)
 
 
-def _params(given: Any, context: int, key: str) -> Any:
-    """llama.cpp's settings: loopback, our key, no page and no extra routes. context is for one request."""
+def _params(given: Any, said: _Said, key: str) -> Any:
+    """llama.cpp's settings: loopback, our key, no page and no extra routes."""
     import xllamacpp
 
-    params = xllamacpp.CommonParams()
+    params, context = xllamacpp.CommonParams(), min(given.context, said.context or given.context)  # of one request
     params.model.path = str(given.path)
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], given.port, [key]
     params.cors_origins = ""
@@ -80,6 +92,11 @@ def _params(given: Any, context: int, key: str) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads
     # a hang-up is noticed between batches, and other streams wait for one: keep a batch well under a second
     params.n_batch = params.n_ubatch = min(2048, BATCH_PER_THREAD * given.threads)
+    if said.pooling:  # such a model reads a text in one batch or not at all
+        params.embedding = True
+        params.n_batch = params.n_ubatch = context
+        if said.pooling == RANKS:
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
     params.n_threads_http = slots + 4
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.verbosity = 2  # warnings: the timing of every request would drown the lines that explain a failure
@@ -94,10 +111,10 @@ def main() -> None:
     # else an abort starts a debugger, whose hundred lines bury the one that says why
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     try:
-        context = min(given.context, _trained_context(given.path) or given.context)
+        said = _read(given.path)
         import xllamacpp
 
-        server = xllamacpp.Server(_params(given, context, key))
+        server = xllamacpp.Server(_params(given, said, key))
     except (OSError, CorruptFile, RuntimeError) as error:
         _worker.fail(f"llama.cpp cannot load {given.path.name}: {error}")
     while server:
