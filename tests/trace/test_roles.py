@@ -54,7 +54,8 @@ def test_layers_come_in_the_order_of_their_numbers():
 
 def test_attention_wider_than_the_stream_is_not_taken_for_an_mlp():
     gemma = [("mlp.down_proj.weight", (64, 200)), ("mlp.gate_proj.weight", (200, 64)),
-             ("mlp.up_proj.weight", (200, 64)), ("self_attn.q_proj.weight", (256, 64)), ("self_attn.o_proj.weight", (64, 256)),
+             ("mlp.up_proj.weight", (200, 64)), ("self_attn.q_proj.weight", (256, 64)),
+             ("self_attn.o_proj.weight", (64, 256)),
              ("self_attn.k_proj.weight", (64, 64)), ("pre_feedforward_layernorm.weight", (64,)),
              ("post_attention_layernorm.weight", (64,))]
     layer = find_roles(header(TABLE + layers(2, gemma)), 1000).layers[0]

@@ -2,7 +2,8 @@
 
 In every pair of layers each neuron of one is matched to the other's twice, by two profiles that training does not tie
 to each other (gate and up). Where both matchings name the same neuron they agree. In unrelated layers that happens to
-about one neuron; in a layer and its descendant to most. Gives figures; calls nothing related.
+about one neuron; in a layer and its descendant to most. A neuron of the other model is counted once. Gives figures;
+calls nothing related.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from headwater.trace.fingerprint import Fingerprint, LayerPrint, unpack
 
 @dataclass(frozen=True)
 class Agreement:
-    """table: float32 (layers of a, layers of b), the share of a's neurons whose two matchings agree.
+    """table: float32 (layers of a, layers of b), the count of b's neurons
+    named by both matchings, as a share of a's.
 
     median: of each layer's best share, over the layers of the model that has fewer. matches: for each layer of that
     model, the number of the other's layer that suits it best. turned: b has fewer layers, so `matches` and `best` are
@@ -73,5 +75,7 @@ def agreement_table(first: list[LayerPrint], second: list[LayerPrint], pair: tup
         by_second = np.abs(two @ stacked[1].T)
         for column in range(len(second)):
             part = slice(bounds[column], bounds[column + 1])
-            table[row, column] = (by_first[:, part].argmax(1) == by_second[:, part].argmax(1)).mean()
+            named = by_first[:, part].argmax(1)
+            # Each neuron is counted once: where many are alike, every matching would name the same one.
+            table[row, column] = len(np.unique(named[named == by_second[:, part].argmax(1)])) / len(one)
     return table

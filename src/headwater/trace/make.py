@@ -57,7 +57,8 @@ def make_fingerprint(open_file: OpenFile, files: Mapping[str, int], progress: Pr
         roles = find_roles(reader.header, count, reader.columns)
         if roles.width > MAX_WIDTH:
             raise CorruptFile(f"the model is {roles.width} wide; at most {MAX_WIDTH} are read.")
-        return _Pass(reader, roles, progress or (lambda done, total: None)).run()
+        with np.errstate(all="ignore"):  # a stranger's numbers overflow; every product of them is cleared of NaN below
+            return _Pass(reader, roles, progress or (lambda done, total: None)).run()
 
 
 class _Pass:

@@ -33,6 +33,7 @@ class Counted:
     def __init__(self, source: Source):
         self._source = source
         self.size = source.size
+        self.gap_bytes = getattr(source, "gap_bytes", values.GAP_BYTES)
         self.taken = 0
 
     def read(self, start: int, stop: int) -> bytes:

@@ -42,7 +42,12 @@ class FileSource:
 
 
 class RangeSource:
-    """Bytes behind a callable `fetch(start, stop)`: a blob store, an HTTP range request, a test."""
+    """Bytes behind a callable `fetch(start, stop)`: a blob store, an HTTP range request, a test.
+
+    gap_bytes: how many unwanted bytes are cheaper to fetch than another request.
+    """
+
+    gap_bytes = 64 << 10
 
     def __init__(self, size: int, fetch: Callable[[int, int], bytes]):
         self.size = size

@@ -20,8 +20,8 @@ BLOCK_BYTES = 8 << 20
 
 MAX_RUN = 256
 """Rows that one request may join."""
-GAP_BYTES = 16 << 10
-"""Rows nearer to one another than this are read in one go."""
+GAP_BYTES = 4 << 10
+"""Rows nearer to one another than this are read in one go, unless the source says otherwise by its `gap_bytes`."""
 
 _PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "I16": "<i2", "U16": "<u2", "I32": "<i4",
           "U32": "<u4", "I64": "<i8", "U64": "<u8", "BOOL": "u1"}
@@ -54,12 +54,13 @@ def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
     width, row_bytes = row_width(tensor), _row_bytes(tensor)
     if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < row_count(tensor):
         raise CorruptFile(f"row {int(numbers.max())} was asked of a tensor of {row_count(tensor)} rows.")
+    gap = getattr(source, "gap_bytes", GAP_BYTES)
     order = np.argsort(numbers, kind="stable")
     wanted = numbers[order]
     pieces, at = [], 0
     while at < len(wanted):
         # A gap is read too while that costs less than another request.
-        near = np.flatnonzero(np.diff(wanted[at:at + MAX_RUN]) * row_bytes > GAP_BYTES)
+        near = np.flatnonzero(np.diff(wanted[at:at + MAX_RUN]) * row_bytes > gap)
         stop = at + int(near[0]) + 1 if len(near) else min(at + MAX_RUN, len(wanted))
         stop = max(at + 1, int(np.searchsorted(wanted[:stop], wanted[at] + BLOCK_BYTES // max(row_bytes, 1))))
         first, last = int(wanted[at]), int(wanted[stop - 1])
