@@ -101,6 +101,8 @@ def repo(hub: Hub, owner: Actor) -> Repo:
 class HubProcess:
     """The hub of a data folder on a free port. start() returns when it answers; its log is `log`."""
 
+    PROGRAM = str(HERE / "hub_process.py")
+
     def __init__(self, data: Path, **flags: Any):
         self.data, self.flags = data, {"port": 0, **flags}
         data.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ class HubProcess:
         self.url = ""
 
     def start(self, **popen: Any) -> HubProcess:
-        argv = [sys.executable, str(HERE / "hub_process.py"), str(self.data), json.dumps(self.flags)]
+        argv = [sys.executable, self.PROGRAM, str(self.data), json.dumps(self.flags)]
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWATER_", "HF_"))}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, env=environ,
@@ -119,7 +121,7 @@ class HubProcess:
         self.url = f"http://127.0.0.1:{port}"
         for _ in range(200):
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(self.url + "/healthz", timeout=5).status_code < 500:
+                if httpx.get(self.url + "/healthz", timeout=5, verify=False).status_code < 500:
                     return self
             assert self.process.poll() is None, self.tail()
             time.sleep(0.05)

@@ -36,6 +36,7 @@ HEALTHY_S = 60.0
 """A worker that lived this long is no crash loop, whatever ended it."""
 BACKOFF_MAX_S = 60.0
 FAILURES_MAX = 256
+MEASURE_EVERY_S = 2.0
 BUFFER = 32 * 1024
 """Of each stream's bytes at most twice this waits in the gateway for a slow reader; also the longest event."""
 
@@ -49,6 +50,7 @@ class Seat:
         self.used_at = time.monotonic()
         self.leaving = False
         self.plan: Plan | None = None
+        self.measured_at = 0.0
         self.loading: asyncio.Task[WorkerProcess]
         self.unload: asyncio.TimerHandle | None = None
 
@@ -347,9 +349,11 @@ class Workers:
 
     def _note_memory(self, seat: Seat) -> None:
         """Remember what the worker took, once it has answered: that corrects the estimate of the next load."""
-        if seat.plan is None or seat.worker is None or not seat.worker.alive:
+        now, worker = time.monotonic(), seat.worker
+        if seat.plan is None or worker is None or not worker.alive or now - seat.measured_at < MEASURE_EVERY_S:
             return
-        took = max(admission.resident(seat.worker.endpoint.pid), self._took.pop(seat.model.key, (None, 0))[1])
+        seat.measured_at = now
+        took = max(admission.resident(worker.endpoint.pid), self._took.pop(seat.model.key, (None, 0))[1])
         self._took[seat.model.key] = seat.plan, took
         while len(self._took) > FAILURES_MAX:
             self._took.popitem(last=False)
