@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["conftest_postgres", "server", "conftest_clients"]
+pytest_plugins = ["conftest_postgres", "server", "conftest_clients", "conftest_browser"]
 
 
 @pytest.fixture
