@@ -6,6 +6,7 @@ A new engine wants one line in SAMPLES: the contract tests fail with that senten
 import atexit
 import contextlib
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -81,10 +82,13 @@ def another_headwater() -> tuple[str, str]:
                                 json.dumps({"port": 0})], stdout=subprocess.PIPE, text=True)
     atexit.register(lambda: (process.kill(), process.wait(), shutil.rmtree(data, ignore_errors=True)))
     url = f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
-    for model in ("river", "clock"):  # loads them now: tests of others count the processes below ours
-        httpx.post(f"{url}/chat/completions", headers={"Authorization": f"Bearer {token}"}, timeout=60, json={
-            "model": f"distant/{model}", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1},
-        ).raise_for_status()
+    # it says its port a moment before it listens
+    with httpx.Client(transport=httpx.HTTPTransport(retries=6), timeout=60,
+                      headers={"Authorization": f"Bearer {token}"}) as client:
+        for model in ("river", "clock"):  # loads them now: tests of others count the processes below ours
+            client.post(f"{url}/chat/completions", json={
+                "model": f"distant/{model}", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1},
+            ).raise_for_status()
     return url, token
 
 
@@ -103,10 +107,46 @@ def broken_remote(folder: Path) -> None:
     (folder / "remote.json").write_text('{"url": "file:///etc/passwd", "model": "x"}')
 
 
+def alphabet(folder: Path, last: str = "<|im_end|>") -> None:
+    """A genuine Llama of one layer, 128 wide, that says the letters, 海 and 🌊 and then `last`: each token's embedding
+    is a direction of its own, attention and MLP add nothing, and the head points from each to its successor."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    marks = ["<unk>", "<|im_start|>", "<|im_end|>"]
+    words = [*marks, *dict.fromkeys("\n" + "".join(map(chr, range(32, 123))) + "海🌊用中文和表情符号回答")]
+    tokens = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, [], unk_token="<unk>"))
+    tokens.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=tokens, unk_token="<unk>", eos_token="<|im_end|>",
+                            additional_special_tokens=["<|im_start|>"]).save_pretrained(folder)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=128, hidden_size=128, intermediate_size=32, num_hidden_layers=1, num_attention_heads=4,
+        max_position_embeddings=2048, eos_token_id=2, bos_token_id=None, tie_word_embeddings=False))
+    chain = ["\n", *"abcdefghijklmnopqrstuvwxyz海🌊", last]
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(torch.eye(128))
+        model.model.layers[0].self_attn.o_proj.weight.zero_()
+        model.model.layers[0].mlp.down_proj.weight.zero_()
+        model.lm_head.weight.copy_(torch.randn(128, 128) * 0.05)
+        model.lm_head.weight[len(words):] = -9
+        for one, two in itertools.pairwise(chain):
+            model.lm_head.weight[words.index(two), words.index(one)] = 1
+    model.save_pretrained(folder)
+
+
+def spoilt_alphabet(folder: Path) -> None:
+    alphabet(folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:len(whole) // 2])
+
+
 SAMPLES = {
     "llamacpp": Sample(smollm2, cut_smollm2, smollm2),
     "markov": Sample(markov, lambda f: markov(f, text=" "), lambda f: markov(f, "tick tock ", tokens_per_second=200)),
     "remote": Sample(remote, broken_remote, lambda f: remote(f, "distant/clock"), env=remote_env),
+    "transformers": Sample(alphabet, spoilt_alphabet, lambda f: alphabet(f, "a"), starts_s=60),
 }
 
 

@@ -6,6 +6,7 @@ docs/recipes/add-an-engine.md is the contract; tests/contracts/test_engines.py h
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hmac
 import json
 import os
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 BODY_MAX = 16 * 1024 * 1024
+UNREAD = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""What the contract has and models on this module are not given, each with the value that changes nothing."""
 
 
 class Model(Protocol):
@@ -35,7 +38,11 @@ class Model(Protocol):
 
 
 class Refused(Exception):
-    """The request asks for what cannot be; shown to the client as 400."""
+    """The request asks for what cannot be; shown to the client as 400. A model may have check(messages) to raise it."""
+
+
+class Full(Exception):
+    """Raised by reply() when the context has no room for another token: the answer ends as too long."""
 
 
 # --- the process
@@ -125,6 +132,8 @@ class _Desk:
         self._check(request)
         try:
             order = _Order(json.loads(await request.read()))
+            if check := getattr(self.model, "check", None):
+                await asyncio.to_thread(check, order.messages)
         except (Refused, ValueError, RecursionError) as error:
             return web.json_response({"error": {"code": 400, "message": str(error), "type": "invalid_request_error"}},
                                      status=400)
@@ -153,7 +162,7 @@ class _Desk:
             data = {**order.head("chat.completion.chunk"), "choices": [], **fields}
             await response.write(f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode())
 
-        await say(choices=[_choice({"role": "assistant", "content": ""})])
+        await say(choices=[_choice({"role": "assistant", "content": ""})], **order.notes())
         run = _Run(self.model, order)
         async with aclosing(run.texts()) as texts:
             async for text in texts:
@@ -193,6 +202,13 @@ class _Order:
         seed = _number(body, "seed", None)
         self.seed = random.getrandbits(31) if seed is None else int(seed)
         self.id = f"chatcmpl-{random.getrandbits(64):016x}"
+
+        self.unread = [name for name in UNREAD if body.get(name) not in (None, 0, UNREAD[name])]
+
+    def notes(self) -> dict[str, list[str]]:
+        """What the client must be told was asked for and not done."""
+        said = [f"{name} is not honoured by this engine." for name in self.unread]
+        return {"warnings": said} if said else {}
 
     def head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": int(time.time()), "model": "worker"}
@@ -239,6 +255,10 @@ class _Run:
                 if self.made == order.max_tokens:
                     self.reason = "length"
                     break
+            if text := held.rest():
+                yield text
+        except Full:
+            self.reason = "length"
             if text := held.rest():
                 yield text
         finally:

@@ -25,7 +25,7 @@ from headwater.hub.scan import findings, scanned
 from headwater.hub.speech import speech
 
 LOW_DISK = 5_000_000_000
-EXTRAS = {"postgres": ("psycopg", "records in PostgreSQL")}
+EXTRAS = {"postgres": ("psycopg", "records in PostgreSQL"), "torch": ("torch", "chat over safetensors")}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Knows the families whose repos bring no template; knows no engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -177,8 +177,11 @@ def _token_text(value: Any) -> str | None:
 _SYSTEM, _USER, _ANSWER, _AGAIN = "q1sysw", "q2userw", "q3answ", "q4moreW"
 
 
-def audit(voice: Voice) -> Speech:
-    """Speech with its remarks. Runs the template in a child process, once."""
+Run = Callable[[str, Sequence[Case]], list[Rendered]]
+
+
+def audit(voice: Voice, run: Run = render_apart) -> Speech:
+    """Speech with its remarks. Runs the template in a child process, once; `run` may be render_all."""
     template = choose_template(voice)
     bos, adds = bos_of(voice)
     if template is None:
@@ -186,7 +189,7 @@ def audit(voice: Voice) -> Speech:
     remarks = []
     if template is not voice.template:
         remarks.append(Remark("default", {"family": template.source.removeprefix("default: ")}))
-    asked, opened, system, talked = _probe(template.text, voice, bos)
+    asked, opened, system, talked = _probe(run, template.text, voice, bos)
     if opened.text is None:
         remarks.append(Remark("broken", {"error": opened.error or ""}))
         return Speech(template, stop_set(voice), bos, adds, (*remarks, *_ending(voice, None)))
@@ -197,13 +200,13 @@ def audit(voice: Voice) -> Speech:
     return Speech(template, stop_set(voice, end), bos, adds, (*remarks, *_ending(voice, end)))
 
 
-def _probe(template: str, voice: Voice, bos: str | None) -> list[Rendered]:
+def _probe(run: Run, template: str, voice: Voice, bos: str | None) -> list[Rendered]:
     """A question; the same with the answer opened; one with a system message; a talk that ends with an answer."""
     variables = {"bos_token": bos or "", "eos_token": _token_text(voice.tokenizer.get("eos_token")) or _eos(voice)}
     user, answer = {"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}
     system = {"role": "system", "content": _SYSTEM}
-    return render_apart(template, [Case([user], False, variables), Case([user], True, variables),
-                                   Case([system, user], True, variables), Case([user, answer], False, variables)])
+    return run(template, [Case([user], False, variables), Case([user], True, variables),
+                          Case([system, user], True, variables), Case([user, answer], False, variables)])
 
 
 def _eos(voice: Voice) -> str:
