@@ -18,7 +18,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from headwater import __version__
-from headwater.api import anthropic, errors, hf, openai, own
+from headwater.api import anthropic, errors, hf, ollama, openai, own
 from headwater.api.deps import get_actor
 from headwater.api.http import KeepSegments, RateLimit, SafeHeaders
 from headwater.chat import Chat
@@ -115,7 +115,8 @@ def _routes(http: FastAPI, app: App) -> None:
     http.add_middleware(RateLimit, per_minute=app.settings.requests_per_minute)
     http.add_middleware(SafeHeaders)
     http.add_middleware(KeepSegments)
-    for router in (*own.routers(), *anthropic.routers(), *openai.routers(), *hf.routers()):
+    for router in (*own.routers(), *anthropic.routers(), *ollama.routers(), *openai.routers(),
+                   *hf.routers()):
         http.include_router(router)
     mount_pages(http, app, get_actor)
 

@@ -1,0 +1,199 @@
+"""GET /api/tags, GET /api/version, POST /api/chat: Ollama's form, answered as everything else here is.
+
+Durations in the answers are 0 but for the whole: engines do not tell their parts.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.types import Send
+
+from headwater import __version__
+from headwater.api.deps import ActorDep, get_app
+from headwater.api.openai.hangup import UntilHangup
+from headwater.api.openai.request import ChatBody, body_schema, chat_request, extras, read_body
+from headwater.api.openai.tools import Malformed
+from headwater.api.origin import origin_body, origin_headers, stream_headers
+from headwater.chat.complete import complete
+from headwater.chat.made import Made
+from headwater.chat.models import find_all
+from headwater.chat.types import ChatEvent, ChatRequest, Finished, Origin, Piece, Started, UnsupportedParameter
+from headwater.core.errors import HeadwaterError, NotSignedIn
+
+log = logging.getLogger("headwater.http")
+router = APIRouter(prefix="/api", tags=["Ollama"])
+OPTIONS = {"temperature": "temperature", "top_p": "top_p", "seed": "seed", "stop": "stop", "num_predict": "max_tokens",
+           "presence_penalty": "presence_penalty", "frequency_penalty": "frequency_penalty"}
+
+
+class OllamaBody(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", title="OllamaChatRequest")
+    model: Annotated[str, Field(description="`owner/name`, or `owner/name@revision`", max_length=500)]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)]
+    stream: bool | None = None
+    format: str | dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
+    tools: list[Any] | None = None
+
+
+async def ollama_body(request: Request) -> OllamaBody:
+    return await read_body(request, OllamaBody)
+
+
+@router.get("/version")
+def version() -> dict[str, str]:
+    """Headwater's own version."""
+    return {"version": __version__}
+
+
+@router.get("/tags")
+def tags(request: Request, actor: ActorDep) -> dict[str, Any]:
+    """Models an engine here can run, of those you may read, in Ollama's form."""
+    return {"models": [
+        {"name": model.repo.full_name, "model": model.repo.full_name, "modified_at": _moment(model.commit.created_at),
+         "size": model.repo.size_bytes, "digest": model.commit.oid,
+         "details": {"parent_model": "", "format": model.path.rpartition(".")[2], "family": "", "families": [],
+                     "parameter_size": "", "quantization_level": ""}}
+        for model in find_all(get_app(request).chat, actor)]}
+
+
+@router.post("/chat", openapi_extra={"requestBody": {"required": True, "content": {
+    "application/json": {"schema": body_schema(OllamaBody)}}}})
+async def chat(request: Request, actor: ActorDep, body: Annotated[OllamaBody, Depends(ollama_body)]) -> Any:
+    """Answer a conversation in Ollama's form: lines of JSON, or one object with stream=false."""
+    if actor.account is None:
+        raise NotSignedIn("Chat needs a token here.", hint="Make one with `headwater token create`.")
+    asked, warnings = _asked(body)
+    answer = _Answer(complete(get_app(request).chat, actor, asked), warnings)
+    return UntilHangup(answer.send_whole if body.stream is False else answer.send_stream)
+
+
+def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
+    warnings = extras(body)
+    said: dict[str, Any] = {"model": body.model.removesuffix(":latest"), "tools": body.tools,
+                            "messages": [_message(n, message) for n, message in enumerate(body.messages)]}
+    for name, value in (body.options or {}).items():
+        if name in OPTIONS:
+            said[OPTIONS[name]] = None if name == "num_predict" and value in (-1, -2) else value
+        else:
+            warnings.append(f"options.{name[:100]} is ignored")
+    if body.format == "json":
+        said["response_format"] = {"type": "json_object"}
+    elif isinstance(body.format, dict):
+        said["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": body.format}}
+    elif body.format:
+        raise Malformed('format: must be "json" or a JSON schema.', "format")
+    try:
+        asked, more = chat_request(ChatBody.model_validate(said))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise Malformed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", str(first["loc"][0])) from None
+    return asked, warnings + more
+
+
+def _message(n: int, message: dict[str, Any]) -> dict[str, Any]:
+    """In chat's form: this API has no ids of calls, and arguments as objects."""
+    if message.get("images"):
+        raise UnsupportedParameter(f"messages[{n}].images: only text is read.", param="messages",
+                                   hint="No model here sees or hears: no projector is loaded.")
+    told = {"role": message.get("role"), "content": message.get("content")}
+    if message.get("role") == "tool":
+        told["tool_call_id"] = str(message.get("tool_call_id") or message.get("tool_name") or "call")
+    if calls := message.get("tool_calls"):
+        told["tool_calls"] = [_call(n, call) for call in (calls if isinstance(calls, list) else [calls])]
+    return told
+
+
+def _call(n: int, call: Any) -> dict[str, Any]:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        raise Malformed(f"messages[{n}].tool_calls: each wants a function.", "messages")
+    return {"id": str(call.get("id") or function.get("name")), "type": "function", "function": {
+        "name": function.get("name"), "arguments": json.dumps(function.get("arguments") or {})}}
+
+
+class _Answer:
+    """One answer on its way to one client."""
+
+    def __init__(self, events: AsyncGenerator[ChatEvent], warnings: list[str]):
+        self.events, self.warnings, self.began = events, warnings, time.monotonic_ns()
+        self.made = Made()
+
+    async def send_whole(self, send: Send) -> None:
+        async with aclosing(self.events) as events:
+            async for event in events:
+                self.made.add(event)
+        made = self.made
+        message: dict[str, Any] = {"role": "assistant", "content": made.text}
+        if made.reasoning:
+            message["thinking"] = made.reasoning
+        if made.calls:
+            message["tool_calls"] = self._calls()
+        response = JSONResponse(self._last(message), headers=origin_headers(made.origin))
+        await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def send_stream(self, send: Send) -> None:
+        async def say(line: dict[str, Any], more: bool = True) -> None:
+            text = json.dumps(line, ensure_ascii=False) + "\n"
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+
+        started = False
+        try:
+            async with aclosing(self.events) as events:
+                async for event in events:
+                    self.made.add(event)
+                    if isinstance(event, Started):
+                        started = True
+                        headers = stream_headers(origin_headers(event.origin), "application/x-ndjson")
+                        await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    elif isinstance(event, Piece) and (event.text or event.reasoning):
+                        thought = {"thinking": event.reasoning} if event.reasoning else {}
+                        await say({**_head(self.made.origin), "done": False,
+                                   "message": {"role": "assistant", "content": event.text, **thought}})
+        except HeadwaterError as error:
+            if not started:
+                raise
+            log.warning("an answer broke off: %s", error)
+            await say({"error": str(error)}, more=False)
+            return
+        calls = {"tool_calls": self._calls()} if self.made.calls else {}
+        await say(self._last({"role": "assistant", "content": "", **calls}), more=False)
+
+    def _calls(self) -> list[dict[str, Any]]:
+        """Whole at the end: this API has no pieces of calls."""
+        told = []
+        for call in self.made.calls:
+            try:
+                arguments = json.loads(call["function"]["arguments"])
+            except ValueError:  # cut short by num_predict
+                arguments = {}
+            told.append({"function": {"name": call["function"]["name"], "arguments": arguments}})
+        return told
+
+    def _last(self, message: dict[str, Any]) -> dict[str, Any]:
+        done: Finished = self.made.finished
+        used, warnings = done.usage, [*self.warnings, *done.warnings]
+        return {**_head(self.made.origin), "message": message, "done": True,
+                "done_reason": "length" if done.reason == "length" else "stop",
+                "total_duration": time.monotonic_ns() - self.began, "load_duration": 0, "prompt_eval_duration": 0,
+                "eval_duration": 0, "prompt_eval_count": used.prompt_tokens if used else 0,
+                "eval_count": used.completion_tokens if used else 0, **origin_body(self.made.origin, warnings)}
+
+
+def _head(origin: Origin) -> dict[str, Any]:
+    return {"model": f"{origin.repo}@{origin.revision}", "created_at": _moment(time.time())}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
