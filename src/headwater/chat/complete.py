@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headwater.chat import Chat
@@ -50,10 +51,20 @@ async def complete(chat: Chat, actor: Actor, request: ChatRequest,
     """Started, then Pieces, then Finished. Closing the iterator (contextlib.aclosing) stops the engine.
 
     on_wait: awaited with the place in the queue, once the wait lasts more than a moment.
-    Raises before Started: ModelNotFound, Busy, EngineFailed, UnsupportedParameter (by this model), BadInput (the
-    engine refused the request).
+    Raises before Started: ModelNotFound, Busy (also QuotaSpent), EngineFailed, UnsupportedParameter (by this model),
+    BadInput (the engine refused the request).
     Raises after it: EngineFailed, when the worker dies or hangs mid-answer.
     """
+    chat.quotas.take(actor)
+    answer = _answer(chat, actor, request, on_wait)
+    used = partial(chat.quotas.used, actor)
+    async with aclosing(chat.meter.listen(actor.name, request.model, answer, used)) as events:
+        async for event in events:
+            yield event
+
+
+async def _answer(chat: Chat, actor: Actor, request: ChatRequest,
+                  on_wait: OnWait | None) -> AsyncGenerator[ChatEvent]:
     model = await asyncio.to_thread(find, chat, actor, request.model)
     check(model, request)
     async with chat.workers.hold(model, actor.name, on_wait) as worker:
