@@ -98,7 +98,7 @@ def test_a_sweep_that_cannot_delete_keeps_its_books_right(hub: Hub, repo: Repo, 
     assert sweep(hub, grace_s=0).blobs == 1
 
 
-def test_a_flipped_byte_is_found_and_no_longer_read(hub: Hub, repo: Repo) -> None:
+def test_f05_a_flipped_byte_is_found_and_no_longer_read(hub: Hub, repo: Repo) -> None:
     head = push(hub, repo, Add("w", digest=upload(hub, repo, b"weights!")), Add("ok", b"fine"))
     path = hub.blobs.path(browse.file(hub, head, "w").digest)
     os.chmod(path, 0o644)
