@@ -82,6 +82,9 @@ def _params(given: Any, said: _Said, key: str) -> Any:
 
     params, context = xllamacpp.CommonParams(), min(given.context, said.context or given.context)  # of one request
     params.model.path = str(given.path)
+    own = given.path.parent / "chat_template.jinja"
+    if own.is_file():  # what the repo says beside the file goes before what is in it, as on the pages
+        params.chat_template = own.read_text("utf-8")
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], given.port, [key]
     params.cors_origins = ""
     params.ui = params.endpoint_props = False
