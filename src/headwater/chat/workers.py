@@ -194,7 +194,7 @@ class Workers:
     async def _take_seat(self, model: ChatModel, account: str) -> tuple[Seat, Ticket]:
         if (taken := self._try_seat(model, account)) is not None:
             return taken
-        self._bound_lobby(account)
+        self._bound_lobby(model, account)
         place = object()
         self._lobby[place] = model, account, time.monotonic()
         try:
@@ -208,10 +208,14 @@ class Workers:
             del self._lobby[place]
         return taken
 
-    def _bound_lobby(self, account: str) -> None:
-        mine = sum(name == account for _, name, _ in self._lobby.values())
-        if len(self._lobby) >= self._settings.chat_queue_max or mine >= self._settings.chat_queue_user_max:
-            raise Busy(f"{len(self._lobby)} requests wait for room for a model already, {mine} of them yours.",
+    def _bound_lobby(self, model: ChatModel, account: str) -> None:
+        """As many may wait for a model that is not loaded as its queue would take once it is: those it answers at
+        once, and those who wait then."""
+        waiting = [name for other, name, _ in self._lobby.values() if other.key == model.key]
+        mine, slots = waiting.count(account), self._slots(model)
+        if (len(waiting) >= slots + self._settings.chat_queue_max
+                or mine >= slots + self._settings.chat_queue_user_max):
+            raise Busy(f"{len(waiting)} requests wait for room for this model already, {mine} of them yours.",
                        retry_after=10)
 
     def _try_seat(self, model: ChatModel, account: str) -> tuple[Seat, Ticket] | None:
