@@ -51,7 +51,7 @@ def test_f02_a_full_disk_answers_507_shows_nothing_half_and_works_again_when_the
     data = os.urandom(3_000_000)
     with HubProcess(small_disk / "data", sweep_every_s=0, part_bytes=1_000_000) as server, Wire(server.url) as wire:
         name = wire.repo("full")
-        before = wire.commit(name, {"a": b"1"})
+        before = wire.commit(name, {"a": b"1", "config.json": b"{}"})
         parted = wire.batch(name, (hashlib.sha256(data).hexdigest(), len(data)), transfers=("multipart",)).json()
         part = parted["objects"][0]["actions"]["upload"]["header"]["1"]
         href = wire.link(name, data)
@@ -65,15 +65,15 @@ def test_f02_a_full_disk_answers_507_shows_nothing_half_and_works_again_when_the
         assert [a.status_code for a in asked[:3]] == [507] * 3, [a.text for a in asked]
         assert asked[3].status_code in (400, 507)  # what it was sent is no xorb, if it looks before it writes
         assert "full" in asked[0].headers["x-error-message"]
-        assert wire.head(name) == before and wire.files(name) == ["a"] and wire.read(name, "a").content == b"1"
-        leftover = [p for p in (server.data / "tmp").glob("in-*")]
-        assert leftover == []
+        assert wire.head(name) == before and wire.files(name) == ["a", "config.json"]
+        assert wire.read(name, "a").content == b"1" and list((server.data / "tmp").glob("in-*")) == []
         (small_disk / "rest").write_bytes(bytes(space_left(small_disk)))  # now the database cannot write either
         for n in range(60):
             answer = wire.post_commit(name, header(), file(f"c{n}", os.urandom(3000)))
             assert answer.status_code in (200, 507), answer.text
         assert answer.status_code == 507
-        assert wire.read(name, "a").content == b"1"  # reading needs no room
+        assert wire.read(name, "a").content == b"1"  # reading needs no room,
+        assert wire.read(name, "config.json").content == b"{}"  # even where it would be counted
         fill.unlink()
         (small_disk / "rest").unlink()
         wire.upload(name, {"w": data})

@@ -219,6 +219,8 @@ def test_a_tree_in_pages_is_of_one_revision_however_the_branch_moves(wire: Wire,
         wire.commit(name, {f"a{len(seen)}": b"%d" % len(seen)})
         url = answer.links.get("next", {}).get("url")
     assert seen == [f"f{n:03}" for n in range(30)]
+    for page in (10**6, 10**18, 10**40, -1):
+        assert wire.http.get(f"/api/models/{name}/commits/main?p={page}").status_code in (200, 400)
     for cursor in ("x", "LTE=", "", "AAAA" * 400):
         assert wire.http.get(f"/api/models/{name}/tree/main", params={"cursor": cursor}).status_code in (200, 400)
 

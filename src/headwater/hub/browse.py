@@ -56,6 +56,13 @@ def entry(hub: Hub, commit: Commit, path: str) -> Entry:
     raise AssertionError("check_path lets no empty path through")
 
 
+def entries(hub: Hub, commit: Commit, paths: Iterable[str]) -> dict[str, Entry]:
+    """The files and folders at these full paths; those not there are left out. Reads each tree once."""
+    lookup = _Paths(hub)
+    found = {path: lookup.find(commit.tree, path) for path in paths}
+    return {path: _at(e, path) for path, e in found.items() if e is not None}
+
+
 def file(hub: Hub, commit: Commit, path: str) -> Entry:
     """As entry(), but a folder is EntryNotFound too."""
     found = entry(hub, commit, path)
@@ -142,23 +149,30 @@ def lfs_files(hub: Hub, repo: Repo) -> list[tuple[Entry, Commit | None, str | No
 
 
 class _Paths:
-    """Answers 'what oid stands at this path under this root' with every tree read once."""
+    """Answers 'what stands at this path under this root' with every tree read once."""
 
     def __init__(self, hub: Hub):
         self._hub = hub
         self._trees: dict[Oid, dict[str, Entry]] = {EMPTY_TREE: {}}
 
     def oid(self, root: Oid, path: str) -> Oid | None:
-        oid = root
+        found = self.find(root, path)
+        return found.oid if found else None
+
+    def find(self, root: Oid, path: str) -> Entry | None:
+        """None too where the path goes through a file."""
+        found = Entry("", EntryKind.DIRECTORY, root)
         for step in path.split("/"):
-            if oid not in self._trees:
-                tree = self._hub.history.trees([oid]).get(oid)
-                self._trees[oid] = {e.path: e for e in tree.entries} if tree else {}
-            found = self._trees[oid].get(step)
-            if found is None:
+            if found.kind is EntryKind.FILE:
                 return None
-            oid = found.oid
-        return oid
+            if found.oid not in self._trees:
+                tree = self._hub.history.trees([found.oid]).get(found.oid)
+                self._trees[found.oid] = {e.path: e for e in tree.entries} if tree else {}
+            below = self._trees[found.oid].get(step)
+            if below is None:
+                return None
+            found = below
+        return found
 
 
 def _at(entry: Entry, path: str) -> Entry:

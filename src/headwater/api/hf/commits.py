@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from headwater.api.deps import ActorDep, HubDep, base_url, segment
 from headwater.api.hf.shapes import Kinds, repo_url
-from headwater.core.errors import BadInput, EntryNotFound, NotBuilt, TooLarge
+from headwater.core.errors import BadInput, NotBuilt, TooLarge
 from headwater.core.types import Access, Actor, EntryKind, Repo, Staged
 from headwater.hub import Hub, browse
 from headwater.hub.access import find_repo
@@ -72,9 +72,14 @@ def preupload(kinds: Kinds, owner: str, name: str, revision: str, body: Preuploa
     _no_pull_requests(create_pr)
     head = browse.resolve(hub, repo, segment(revision))
     ignored = _ignores(body.gitIgnore)
+    for file in body.files:
+        check_path(file.path)
+    known = browse.entries(hub, head, [file.path for file in body.files])
     answer = []
     for file in body.files:
-        there = _there(hub, head, file.path)
+        there = known.get(file.path)
+        if there and there.kind is not EntryKind.FILE:
+            there = None
         answer.append({"path": file.path, "uploadMode": _mode(hub, file), "shouldIgnore": ignored(file.path),
                        "oid": there and (there.digest if there.lfs else there.oid)})
     return {"files": answer, "commitOid": head.oid}
@@ -173,8 +178,9 @@ async def _lines(request: Request, limit: int) -> AsyncIterator[bytes]:
     buffer = bytearray()
     async for chunk in request.stream():
         buffer += chunk
-        for line in _whole_lines(buffer):
-            yield line
+        if b"\n" in chunk:  # asked of the chunk: splitting all of a long line again and again takes forever
+            for line in _whole_lines(buffer):
+                yield line
         if len(buffer) > limit:
             raise TooLarge(f"A line of the commit is longer than {limit:,} bytes.",
                            hint="Large files travel by LFS or Xet.")
@@ -205,14 +211,6 @@ def _mode(hub: Hub, file: PreuploadFile) -> str:
     if file.size == 0:
         return "regular"
     return "lfs" if file.size > hub.settings.regular_max_bytes or looks_binary(sample) else "regular"
-
-
-def _there(hub: Hub, head: Any, path: str) -> Any:
-    try:
-        found = browse.entry(hub, head, path)
-    except EntryNotFound:
-        return None
-    return found if found.kind is EntryKind.FILE else None
 
 
 def _ignores(text: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import mimetypes
 import re
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ from fastapi.responses import StreamingResponse
 
 from headwater.api.deps import ActorDep, HubDep, segment
 from headwater.api.hf.shapes import Kinds
-from headwater.core.errors import BadRange
-from headwater.core.types import Actor, Commit, Entry, Kind
+from headwater.core.errors import BadRange, HeadwaterError
+from headwater.core.types import Actor, Commit, Entry, Kind, Repo
 from headwater.hub import Hub, browse
 from headwater.hub.access import find_repo
 
+log = logging.getLogger("headwater.http")
 router = APIRouter(tags=["hub: download"])
 # Shown by a browser where they stand; anything else a stranger uploaded is only ever downloaded.
 INLINE = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"}
@@ -53,13 +55,20 @@ def _resolve(kind: Kind, full_name: str, revision: str, path: str, request: Requ
     if request.method == "HEAD":
         return Response(status_code=206 if part else 200, headers=headers)
     if _counts(path, start):
-        hub.repos.downloaded(repo)
+        _count(hub, repo)
     return StreamingResponse(_bytes(hub, entry, start, stop), 206 if part else 200, headers)
 
 
 def _counts(path: str, start: int) -> bool:
     """Whether this file stands for a download of the model: one that every loader reads once, as on the Hub."""
     return start == 0 and (path in ("config.json", "model_index.json", "adapter_config.json") or path.endswith(".gguf"))
+
+
+def _count(hub: Hub, repo: Repo) -> None:
+    try:
+        hub.repos.downloaded(repo)
+    except HeadwaterError as error:  # a full disk or a busy database is no reason to refuse reading
+        log.warning("a download of %s was not counted: %s", repo.full_name, error)
 
 
 def _bytes(hub: Hub, entry: Entry, start: int, stop: int) -> Iterator[bytes]:

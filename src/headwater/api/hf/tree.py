@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 
 from headwater.api.deps import ActorDep, HubDep, base_url, segment
 from headwater.api.hf.shapes import Kinds, commit_item, ref_item, tree_item, when
-from headwater.core.errors import BadInput, EntryNotFound, NotBuilt
+from headwater.core.errors import BadInput, NotBuilt
 from headwater.core.types import Access, Commit, Entry, Repo
 from headwater.hub import Hub, browse
 from headwater.hub.access import find_repo
@@ -56,13 +56,9 @@ def paths_info(kinds: Kinds, owner: str, name: str, revision: str, hub: HubDep, 
         raise BadInput("At most 10,000 paths at once.")
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}")
     commit = browse.resolve(hub, repo, segment(revision))
-    found = []
-    for path in paths:
-        try:
-            found.append(browse.entry(hub, commit, path))
-        except (EntryNotFound, BadInput):  # the clients' contract: a path that is not there is left out
-            continue
-    return _items(hub, repo, commit, found, expand)
+    # The clients' contract: a path that is not there is left out.
+    found = browse.entries(hub, commit, paths)
+    return _items(hub, repo, commit, [found[path] for path in paths if path in found], expand)
 
 
 @router.get("/api/{kinds:kinds}/{owner}/{name}/commits/{revision}")
@@ -71,7 +67,7 @@ def commits(kinds: Kinds, owner: str, name: str, revision: str, request: Request
             limit: Annotated[int, Query(ge=1)] = COMMITS_PAGE) -> list[dict[str, Any]]:
     repo = find_repo(hub, actor, kinds.kind, f"{owner}/{name}")
     head = browse.resolve(hub, repo, segment(revision))
-    limit, p = min(limit, 1000), max(p, 0)
+    limit, p = min(limit, 1000), min(max(p, 0), 10**9)
     log = hub.history.log(repo, head.oid, skip=p * limit, limit=limit + 1)
     formatted = "formatted" in (expand or [])
     if len(log) > limit:
