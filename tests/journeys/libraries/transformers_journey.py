@@ -27,6 +27,7 @@ for name, options in (("tiny-llama", {}), ("tiny-llama-shards", {"max_shard_size
         loaded = AutoModelForCausalLM.from_pretrained(f"{me}/{name}", cache_dir=cache).eval()
         words_back = AutoTokenizer.from_pretrained(f"{me}/{name}", cache_dir=cache)
         assert torch.equal(loaded(asked).logits, model(asked).logits)
+        assert loaded.generate(asked, max_new_tokens=3, do_sample=False).shape[1] > asked.shape[1]
         assert words_back("the river")["input_ids"] == tokenizer("the river")["input_ids"]
     found = api.get_safetensors_metadata(f"{me}/{name}")
     assert sum(found.parameter_count.values()) == sum(p.numel() for p in model.parameters())

@@ -32,8 +32,9 @@ put(card, name)
 loaded = ModelCard.load(name)
 assert loaded.data.license == "apache-2.0" and "# hello" in loaded.text
 assert {"license:apache-2.0", "t-one", "zh", "base_model:local/yi"} <= set(api.model_info(name).tags)
-metadata_update(name, {"datasets": ["local/d-two"]})
-assert metadata_load(hf_hub_download(name, "README.md"))["datasets"] == ["local/d-two"]
+if VERSION >= (2, 0):
+    metadata_update(name, {"datasets": ["local/d-two"]})
+    assert metadata_load(hf_hub_download(name, "README.md"))["datasets"] == ["local/d-two"]
 if VERSION >= (2, 0):
     try:
         ModelCard("---\nlanguage: zh\nlicense: {a: b}\n---\n").validate()
