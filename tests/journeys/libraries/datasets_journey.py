@@ -21,7 +21,8 @@ for ending, data in (("csv", "text,n\n" + "".join(f'"{r["text"]}",{r["n"]}\n' fo
     assert list(load_dataset(name, split="train", streaming=True)) == rows, ending
 
 name = f"{me}/rows-csv"
-api.upload_file(path_or_fileobj=b"text,n\nheld out,7\n", repo_id=name, repo_type="dataset", path_in_repo="data/test.csv")
+api.upload_file(path_or_fileobj=b"text,n\nheld out,7\n", repo_id=name, repo_type="dataset",
+                path_in_repo="data/test.csv")
 assert load_dataset(name)["test"].to_list() == [{"text": "held out", "n": 7}]
 
 Dataset.from_list(rows).push_to_hub(f"{me}/pushed", private=True)
