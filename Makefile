@@ -32,8 +32,8 @@ test: $(VENV)/.tests ## install what tests need and run them all
 bench: $(VENV)/.tests ## measure beside the peers; writes docs/numbers.md
 	$(BIN)/python bench/run.py
 
-soak: $(VENV)/.tests ## the long checks: the hub killed 200 times
-	HEADWATER_KILLS=200 $(BIN)/pytest tests/api/test_killed.py
+soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times
+	HEADWATER_KILLS=1000 $(BIN)/pytest tests/api/test_killed.py
 
 vendor: $(VENV)/.tests ## for maintainers: fetch the pages' browser libraries from npm anew
 	$(BIN)/python tools/vendor.py
