@@ -267,6 +267,7 @@ def test_f9_a_store_that_stumbles_is_asked_again(tmp_path):
 
 @pytest.mark.parametrize(("url", "options"), [
     ("ftp://x/y", ""), ("/some/folder", ""), ("s3://b", "{"), ("s3://b", "[]"), ("s3://b", '{"no_such_option": "1"}'),
+    ("s3://b", '{"endpoint": "http://x", "allow_http": "true"}'),
 ])
 def test_settings_that_cannot_be_are_refused_without_showing_keys(tmp_path, url, options):
     with pytest.raises(BadInput) as refused:

@@ -49,7 +49,10 @@ def open_objects(url: str, options: dict[str, Any]) -> ObjectBlobs:
             return ObjectBlobs(from_url(url))
         return ObjectBlobs(from_url(url, config=config or None, client_options=client,
                                     retry_config=retry))
-    except (BaseError, TypeError, ValueError) as error:
+    except BaseException as error:
+        # obstore panics, with an exception of its own kind, at options it does not know (allow_http beside endpoint).
+        if not isinstance(error, BaseError | TypeError | ValueError) and type(error).__name__ != "PanicException":
+            raise
         raise BadInput(f"The object store cannot be opened: {_first_line(error)}.",
                        hint="See blobs_url and blobs_options.") from None
 
