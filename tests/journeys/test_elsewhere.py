@@ -16,7 +16,7 @@ CHOSEN = ("round_trip", "commits", "refs", "filesystem", "repos")
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """The address of a running S3, as moto plays it, with a bucket `models`."""
+    """The address of a running S3, as moto plays it, with a bucket `journey`."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -24,14 +24,14 @@ def s3() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     boto3.client("s3", endpoint_url=f"http://{host}:{port}", aws_access_key_id="k", aws_secret_access_key="s",
-                 region_name="us-east-1").create_bucket(Bucket="models")
+                 region_name="us-east-1").create_bucket(Bucket="journey")
     yield f"http://{host}:{port}"
     server.stop()
 
 
 def test_a_client_does_the_same_on_postgresql_and_s3(postgres_url: str, s3: str, tmp_path: Path) -> None:
     options = f'{{"endpoint": "{s3}", "access_key_id": "k", "secret_access_key": "s", "region": "us-east-1"}}'
-    with HubProcess(tmp_path / "data", sweep_every_s=0, database_url=postgres_url, blobs_url="s3://models/hub",
+    with HubProcess(tmp_path / "data", sweep_every_s=0, database_url=postgres_url, blobs_url="s3://journey/hub",
                     blobs_options=options) as server:
         client = Client("2.4.0", server.url, tmp_path, "hf_whoever")
         try:
