@@ -80,7 +80,7 @@ def hub(data: Path, **settings: object) -> Iterator[str]:
     """A real hub on a free port; answers its URL."""
     port = free_port()
     environ = {**os.environ, **{f"HEADWATER_{k.upper()}": str(v) for k, v in settings.items()}}
-    command = [sys.executable, "-m", "headwater.cli", "up", "--port", str(port), "--data", str(data)]
+    command = [sys.executable, "-m", "headwater", "up", "--port", str(port), "--data", str(data)]
     with (data.parent / "hub.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
         try:
