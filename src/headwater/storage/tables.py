@@ -263,3 +263,27 @@ jobs = Table(
     # Of the jobs with one key, at most one is queued or running.
     Index("uq_jobs_live_key", "key", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
 )
+
+# --- what models are asked
+
+# who is "account:ID" or "token:ID"; ids are never given twice, so a row that outlives them means nobody else.
+usage = Table(
+    "usage", metadata,
+    Column("who", Key, primary_key=True),
+    Column("day", Integer, primary_key=True),  # days since 1970, UTC
+    Column("requests", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+responses = Table(
+    "responses", metadata,
+    Column("id", Key, primary_key=True),
+    _account_id(),
+    Column("created_at", Float, nullable=False, index=True),
+    Column("heartbeat_at", Float),  # while one in the background is under way
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # records/responses.py
+    Index("ix_responses_account_id_created_at", "account_id", "created_at"),
+)
