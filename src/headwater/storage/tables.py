@@ -287,3 +287,64 @@ responses = Table(
     Column("body", LargeBinary, nullable=False),  # records/responses.py
     Index("ix_responses_account_id_created_at", "account_id", "created_at"),
 )
+
+# --- what people say to models, and hand to them
+
+conversations = Table(
+    "conversations", metadata,
+    Column("id", Key, primary_key=True),
+    _account_id(),
+    Column("title", Text, nullable=False),
+    Column("folder", Key, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("leaf", Key),
+    Column("share_key", Key, unique=True),
+    Column("found_by", Text, nullable=False),  # the title, folded so that case does not matter
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Index("ix_conversations_account_id_updated_at_id", "account_id", "updated_at", "id"),
+)
+
+# parent_id is no foreign key: the verbs hold the conversation's row while they look, and a dump may come in any order.
+messages = Table(
+    "messages", metadata,
+    Column("conversation_id", Key, ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Key, primary_key=True),
+    Column("place", Integer, nullable=False),  # in the order they came
+    Column("parent_id", Key),
+    Column("role", Key, nullable=False),
+    Column("content", JSON, nullable=False),
+    Column("reasoning", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("made", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("found_by", Text, nullable=False),  # its text, folded
+)
+
+presets = Table(
+    "presets", metadata,
+    Column("id", Key, primary_key=True),
+    _account_id(),
+    Column("name", Text, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)
+
+# No cascade from blobs: the database itself refuses to forget bytes a file names. ready: the bytes have come.
+files = Table(
+    "files", metadata,
+    Column("id", Key, primary_key=True),
+    _account_id(),
+    Column("name", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("digest", Key, ForeignKey("blobs.digest"), nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("ready", Boolean, nullable=False),
+    Column("text", Text),
+    Column("created_at", Float, nullable=False),
+    Index("ix_files_account_id_created_at_id", "account_id", "created_at", "id"),
+)
