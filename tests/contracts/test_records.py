@@ -18,12 +18,12 @@ from headwater.core.errors import (
     Unavailable,
 )
 from headwater.core.events import REPO_DELETED, REVISION_STORED
-from headwater.core.ports import Accounts, Bus, History, Holdings, Repos
+from headwater.core.ports import Accounts, Bus, History, Holdings, Repos, Responses, Spending
 from headwater.core.types import ANYONE, EMPTY_TREE, Access, Actor, Card, Kind, Search
 from headwater.storage.records import open_records
 
 
-@pytest.mark.parametrize("port", [Repos, History, Holdings, Accounts, Bus])
+@pytest.mark.parametrize("port", [Repos, History, Holdings, Accounts, Bus, Spending, Responses])
 def test_every_verb_of_the_port_is_there(world, port):
     store = getattr(world.records, port.__name__.lower())
     verbs = [name for name in vars(port) if not name.startswith("_")]

@@ -21,6 +21,7 @@ from headwater.core.types import (
     Event,
     Finding,
     Job,
+    KeptResponse,
     Kind,
     Membership,
     Oid,
@@ -229,6 +230,40 @@ class Accounts(Protocol):
 
     def secret(self, name: str) -> bytes:
         """32 random bytes kept under this name, made the first time they are asked for."""
+
+
+class Spending(Protocol):
+    """What accounts and tokens used of models, by day. Several gateways add to one sum."""
+
+    def spend(self, day: int, amounts: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """Add (requests, tokens) of a day since 1970 to each of these; their sums now. (0, 0) only asks."""
+
+    def forget(self, before: int) -> None:
+        """Drop the days before this one."""
+
+
+class Responses(Protocol):
+    """Responses kept for those who asked. Each belongs to an account; to all others it is not there.
+
+    One in the background is under way as long as some gateway says so (beat) often enough.
+    """
+
+    def add(self, account_id: int, response: KeptResponse, *, user_bytes: int, seconds: float) -> bool:
+        """Keep it, and forget what is older than `seconds`, then the account's oldest beyond `user_bytes` and 1,000.
+        False, and it is not kept, if it alone is larger than that."""
+
+    def replace(self, response: KeptResponse) -> bool:
+        """What it has come to. False if it was deleted meanwhile: then it stays deleted."""
+
+    def get(self, account_id: int, response_id: str) -> KeptResponse | None: ...
+
+    def delete(self, account_id: int, response_id: str) -> bool: ...
+
+    def ask_cancel(self, account_id: int, response_id: str) -> None:
+        """Whoever makes it hears so at the next beat."""
+
+    def beat(self, response_ids: Collection[str]) -> set[str]:
+        """These are under way. Which of them are to stop: to be cancelled, or deleted."""
 
 
 class Archive(Protocol):

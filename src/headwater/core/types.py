@@ -309,6 +309,20 @@ class Job:
     finished_at: float | None
 
 
+@dataclass(frozen=True)
+class KeptResponse:
+    """A response as OpenAI's clients see it, and the input items it answers, those of responses before it included.
+
+    heartbeat_at: when a gateway last said that it is under way; None once it has ended.
+    """
+
+    id: str
+    created_at: float
+    shown: dict[str, Any]
+    items: list[dict[str, Any]]
+    heartbeat_at: float | None = None
+
+
 # --- what runs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from headwater.core.ports import Accounts, Bus, History, Holdings, Repos
+from headwater.core.ports import Accounts, Bus, History, Holdings, Repos, Responses, Spending
 from headwater.storage.database import Database, open_engine
 
 
@@ -24,6 +24,8 @@ class Records:
     holdings: Holdings
     accounts: Accounts
     bus: Bus
+    spending: Spending
+    responses: Responses
 
     def close(self) -> None:
         self.engine.dispose()
@@ -41,8 +43,10 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     from headwater.storage.records.history import SqlHistory
     from headwater.storage.records.holdings import SqlHoldings
     from headwater.storage.records.repos import SqlRepos
+    from headwater.storage.records.responses import SqlResponses
+    from headwater.storage.records.spending import SqlSpending
 
     database = Database(open_engine(database_url, data), now)
     upgrade(database)
     return Records(database.engine, database, SqlRepos(database), SqlHistory(database), SqlHoldings(database),
-                   SqlAccounts(database), SqlBus(database))
+                   SqlAccounts(database), SqlBus(database), SqlSpending(database), SqlResponses(database))
