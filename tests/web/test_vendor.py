@@ -13,7 +13,7 @@ import pytest
 from headwater.web.site import ROOT
 
 FOLDERS = [ROOT / "static" / "vendor", Path(__file__).parent / "vendor"]
-FREE = {"MIT", "0BSD", "BSD-0-Clause", "Apache-2.0", "(MPL-2.0 OR Apache-2.0)", "MPL-2.0"}
+FREE = {"MIT", "0BSD", "BSD-0-Clause", "Apache-2.0", "BSD-3-Clause", "(MPL-2.0 OR Apache-2.0)", "MPL-2.0"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=["shipped", "for tests"])
