@@ -17,14 +17,19 @@ from headwater.core.types import (
     AuditRow,
     Card,
     Commit,
+    Conversation,
     Digest,
     Event,
     Finding,
+    FoundConversation,
     Job,
+    KeptFile,
     KeptResponse,
     Kind,
     Membership,
+    Message,
     Oid,
+    Preset,
     Ref,
     Repo,
     RepoPage,
@@ -176,6 +181,80 @@ class Holdings(Protocol):
         """Scan results by digest, of those scanned; a digest not yet scanned is left out."""
 
     def found(self, digest: Digest, finding: Finding) -> None: ...
+
+
+class Conversations(Protocol):
+    """What people and models said, and the ways to ask that people keep. Each belongs to one account: for another
+    it is not there. What a person does to their own leaves no audit row, and no word of it; sharing does."""
+
+    def create(self, conversation: Conversation, messages: Sequence[Message] = (), *, most: int) -> None:
+        """With its messages, in the order they came. Raises TooLarge if the account has `most` already."""
+
+    def get(self, account: Account, conversation_id: str) -> Conversation | None: ...
+
+    def page(self, account: Account, *, words: Sequence[str] = (), folder: str | None = None,
+             before: str | None = None, limit: int = 50) -> tuple[list[FoundConversation], str | None]:
+        """Those whose title or messages hold every word, whatever its case, newest first, and the cursor of the next
+        page (None: this is the last). Raises BadInput for a cursor that is none."""
+
+    def folders(self, account: Account) -> list[tuple[str, int]]:
+        """Names of folders in use and how many are in each, by name."""
+
+    def update(self, account: Account, conversation_id: str, **fields: Any) -> Conversation | None:
+        """Change title, folder, system, model, settings or leaf. Raises NotFound for a leaf that is not there."""
+
+    def share(self, account: Account, conversation_id: str, key: str | None, *, by: Actor) -> Conversation | None:
+        """Under this key unless it has one; None takes the key away."""
+
+    def shared(self, key: str) -> tuple[Conversation, Account] | None:
+        """The conversation of that key, and whose it is."""
+
+    def delete(self, account: Account, conversation_id: str) -> bool: ...
+
+    def messages(self, conversation: Conversation) -> list[Message]:
+        """All of them, in the order they came."""
+
+    def add(self, conversation: Conversation, message: Message, *, most: int) -> Message:
+        """The message, now the leaf. Adding what is there already is no error and adds nothing.
+
+        Raises Conflict if another has its id, NotFound if the conversation or the parent is gone, TooLarge if the
+        conversation has `most` messages."""
+
+    def prune(self, conversation: Conversation, message_id: str) -> bool:
+        """Remove a message and all that answers it; a leaf among them moves to its parent. False if not there."""
+
+    def presets(self, account: Account) -> list[Preset]:
+        """By name."""
+
+    def keep_preset(self, preset: Preset, *, most: int) -> None:
+        """Make it or, if the account has this id, change it. Raises Conflict for a name in use, TooLarge."""
+
+    def delete_preset(self, account: Account, preset_id: str) -> bool: ...
+
+
+class Files(Protocol):
+    """Files people hand to models. The bytes are in the blob store, and the sweep leaves alone what a file names.
+
+    Order: claim → Blobs.adopt → arrived. A file claimed and never arrived is in no list, and goes within days.
+    """
+
+    def claim(self, file: KeptFile, *, most: int, most_bytes: int) -> None:
+        """Hold its digest. Raises TooLarge if the account would have more than `most` files or `most_bytes`."""
+
+    def arrived(self, file: KeptFile) -> None:
+        """The bytes are in the blob store now. Raises NotFound if the claim was given up meanwhile."""
+
+    def lend(self, file: KeptFile, to: KeptFile, *, most: int, most_bytes: int) -> bool:
+        """A second file over the bytes of one that is there; False if they are gone. Raises TooLarge as claim()."""
+
+    def get(self, account_id: int, file_id: str) -> KeptFile | None: ...
+
+    def page(self, account: Account, *, purpose: str | None = None, after: str | None = None, limit: int = 100,
+             newest_first: bool = True) -> tuple[list[KeptFile], bool]:
+        """(files after the one with the id `after`, whether there are more)."""
+
+    def delete(self, account: Account, file_id: str) -> bool:
+        """The bytes go with a later sweep, unless something else names them."""
 
 
 class Accounts(Protocol):

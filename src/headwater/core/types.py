@@ -323,6 +323,88 @@ class KeptResponse:
     heartbeat_at: float | None = None
 
 
+# --- what is said
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a person and models said to each other: a tree of messages, of which one branch is shown.
+
+    leaf: the message the shown branch ends with; None while there is none. settings: the page's own, for sampling.
+    share_key: who knows it and may sign in may read the shown branch; None means nobody else may.
+    """
+
+    id: str
+    account_id: int
+    title: str
+    folder: str
+    system: str
+    model: str
+    settings: dict[str, Any]
+    leaf: str | None
+    share_key: str | None
+    created_at: float
+    updated_at: float
+    """When a message last came or went."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One node. parent_id: the message it answers; None for a first one.
+
+    content: a text, or parts in OpenAI's form. made: the receipt of an answer: revision, engine, seed, usage, seconds.
+    """
+
+    id: str
+    parent_id: str | None
+    role: str
+    content: str | list[dict[str, Any]]
+    reasoning: str
+    model: str
+    made: dict[str, Any]
+    created_at: float
+
+    @property
+    def text(self) -> str:
+        """What a person reads in it."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
+
+
+class FoundConversation(NamedTuple):
+    """snippet: of the first message that holds what was asked for, else of the leaf."""
+
+    conversation: Conversation
+    snippet: str
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A way to ask that a person keeps under a name. body: system, model, temperature and so on."""
+
+    id: str
+    account_id: int
+    name: str
+    body: dict[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file somebody handed over, to be shown to models. text: what can be read in it; None if nothing can."""
+
+    id: str
+    account_id: int
+    name: str
+    purpose: str
+    media_type: str
+    digest: Digest
+    size: int
+    text: str | None
+    created_at: float
+
+
 # --- what runs
 
 
