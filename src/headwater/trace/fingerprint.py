@@ -17,7 +17,7 @@ from headwater.core.errors import CorruptFile
 from headwater.trace.frame import DIMENSIONS
 from headwater.trace.hashes import ROW_SIGNS
 
-VERSION = 1
+VERSION = 2
 """Moves when a fingerprint of the same model would come out different."""
 MAX_BYTES = 1_000_000
 MAX_LAYERS = 40
@@ -94,8 +94,9 @@ class Architecture:
 @dataclass(frozen=True)
 class Fingerprint:
     """tensors: uint64, hashes of tensors, rising, the lowest MAX_HASHES. frame: anchors, spread, lean, dimension; {} if
-    there is no frame, and then layers have no profiles. notes: what was not read, and why, for a person.
-    total_bytes, bytes_read: of the files, and of them what this pass asked for."""
+    there is no frame, and then layers have no profiles. notes: what was not read, and why, for a person. embedding:
+    uint8 (words, ROW_SIGNS / 8), the signs of the centred embedding rows of the tokenizer's sampled words, in their
+    order; (0, …) where there are none. total_bytes, bytes_read: of the files, and of them what this pass asked for."""
 
     version: int
     architecture: Architecture
@@ -106,6 +107,7 @@ class Fingerprint:
     notes: tuple[str, ...]
     total_bytes: int
     bytes_read: int
+    embedding: np.ndarray = field(default_factory=lambda: np.zeros((0, ROW_SIGNS // 8), np.uint8))
 
     def to_bytes(self) -> bytes:
         """Magic, length of the JSON, JSON, arrays one after another."""
@@ -123,7 +125,7 @@ class Fingerprint:
             "tokenizer": {"count": self.tokenizer.count, "digest": self.tokenizer.digest,
                           "style": self.tokenizer.style, "hashes": put(self.tokenizer.hashes),
                           "numbers": put(self.tokenizer.numbers)},
-            "tensors": put(self.tensors),
+            "tensors": put(self.tensors), "embedding": put(self.embedding),
             "layers": [{"number": y.number, "neurons": y.neurons, "median_norm": y.median_norm, "lattice": y.lattice,
                         "rows": put(y.rows), "norms": put(y.norms), "gate": put(y.gate), "up": put(y.up),
                         "down": put(y.down), "raw": {role: put(bits) for role, bits in y.raw.items()}}
@@ -170,7 +172,7 @@ def _parse(data: bytes) -> Fingerprint:
         TokenizerPrint(token["count"], token["digest"], token["style"], arrays[token["hashes"]],
                        arrays[token["numbers"]]),
         arrays[head["tensors"]], {str(k): float(v) for k, v in head["frame"].items()}, layers, tuple(head["notes"]),
-        int(head["total_bytes"]), int(head["bytes_read"]))
+        int(head["total_bytes"]), int(head["bytes_read"]), _signs(arrays[head["embedding"]], ROW_SIGNS))
 
 
 def _arrays(listed: list[Any], data: bytes, at: int) -> list[np.ndarray]:
@@ -193,19 +195,17 @@ def _arrays(listed: list[Any], data: bytes, at: int) -> list[np.ndarray]:
 
 
 def _layer(entry: dict[str, Any], arrays: list[np.ndarray]) -> LayerPrint:
-    def get(number: int | None, width: int) -> np.ndarray | None:
-        if number is None:
-            return None
-        array = arrays[number]
-        if array.ndim != 2 or array.shape[1] != width or array.dtype != np.uint8:
-            raise ValueError(f"profiles of shape {array.shape}")
-        return array
-
     rows, norms = arrays[entry["rows"]], arrays[entry["norms"]]
-    packed = [get(entry[which], DIMENSIONS // 8) for which in PROFILES]
+    packed = [None if entry[which] is None else _signs(arrays[entry[which]], DIMENSIONS) for which in PROFILES]
     if len(rows) != len(norms) or any(p is not None and len(p) != len(rows) for p in packed):
         raise ValueError("a layer's arrays differ in length")
-    raw = {str(role): get(number, ROW_SIGNS // 8) for role, number in entry["raw"].items()}
+    raw = {str(role): _signs(arrays[number], ROW_SIGNS) for role, number in entry["raw"].items()}
     return LayerPrint(int(entry["number"]), int(entry["neurons"]), rows, norms, *packed,
                       median_norm=float(entry["median_norm"]),
-                      lattice={str(k): float(v) for k, v in entry["lattice"].items()}, raw=raw)  # type: ignore[arg-type]
+                      lattice={str(k): float(v) for k, v in entry["lattice"].items()}, raw=raw)
+
+
+def _signs(array: np.ndarray, count: int) -> np.ndarray:
+    if array.ndim != 2 or array.shape[1] != count // 8 or array.dtype != np.uint8:
+        raise ValueError(f"signs of shape {array.shape}")
+    return array

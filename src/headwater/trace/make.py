@@ -8,6 +8,7 @@ and the covariance of at most 2^25 numbers.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ from headwater.trace.fingerprint import (
 )
 from headwater.trace.frame import Anchors, Frame, build_frame, find_anchors
 from headwater.trace.reader import OpenFile, Reader
-from headwater.trace.roles import Layer, Matrix, Roles, find_roles
+from headwater.trace.roles import Layer, Matrix, Roles, find_roles, layer_key
 from headwater.weights.tokens import Tokens
 
 MEMORY = 700_000_000
@@ -80,12 +81,23 @@ class _Pass:
         for place, number in enumerate(chosen):
             layers.append(self._layer(number, roles.layers[number], frame, place in with_down))
             self.progress(place + 1, len(chosen) + 1)
-        tensors = self._hashes()
+        tensors, tokenizer = self._hashes(), _tokenizer(tokens, anchors)
         self.progress(len(chosen) + 1, len(chosen) + 1)
         summary = {} if frame is None else {"anchors": float(frame.anchors), "spread": frame.spread,
                                             "lean": frame.lean, "dimension": frame.dimension}
-        return Fingerprint(VERSION, self._architecture(), _tokenizer(tokens, anchors), tensors, summary,
-                           tuple(layers), tuple(self.notes), self.reader.total, self.reader.bytes_read)
+        embedding = self._embedding(tokenizer.numbers)
+        return Fingerprint(VERSION, self._architecture(), tokenizer, tensors, summary, tuple(layers),
+                           tuple(self.notes), self.reader.total, self.reader.bytes_read, embedding)
+
+    def _embedding(self, numbers: np.ndarray) -> np.ndarray:
+        """Signs of the sampled words' rows, each column less its median: a mean that all rows share is not theirs."""
+        table = self.roles.embedding
+        if table is None or not len(numbers) or numbers.max() >= table.shape[0]:
+            return np.zeros((0, hashes.ROW_SIGNS // 8), np.uint8)
+        order = np.argsort(numbers)
+        rows = np.empty((len(numbers), min(hashes.ROW_SIGNS, table.shape[1])), np.float32)
+        rows[order] = self.reader.rows(table, numbers[order].astype(np.int64))[:, :rows.shape[1]]
+        return hashes.row_signs(rows - np.median(np.nan_to_num(rows), axis=0))
 
     def _frame(self, anchors: Anchors | None) -> Frame | None:
         table = self.roles.embedding
@@ -168,11 +180,21 @@ class _Pass:
         form = "adapter" if roles.adapter else "opaque" if first is None else "gated" if first.gates else "plain"
         metadata = self.reader.header.metadata
         declared = self.reader.config.get("model_type") or metadata.get("general.architecture") or ""
+        if roles.adapter:
+            return self._adapter_architecture(str(declared)[:64])
         return Architecture(
             form, roles.width, len(roles.layers), first.neurons if first else 0, len(first.ups) if first else 0,
             roles.embedding.shape[0] if roles.embedding else 0, roles.head is None,
-            self.reader.header.parameter_count, str(declared)[:64], roles.found_by, roles.passed,
-            max((a.shape[0] for a, _ in roles.adapter), default=0))
+            self.reader.header.parameter_count, str(declared)[:64], roles.found_by, roles.passed)
+
+    def _adapter_architecture(self, declared: str) -> Architecture:
+        """The width is the side most of its matrices have, neurons the longest side, layers those it names."""
+        pairs = self.roles.adapter
+        sides = Counter(side for down, up in pairs for side in (down.shape[1], up.shape[0]))
+        layers = {key for key in (layer_key(down.name) for down, _ in pairs) if key is not None}
+        return Architecture("adapter", sides.most_common(1)[0][0], len(layers), max(sides), 0, 0, True,
+                            self.reader.header.parameter_count, declared, self.roles.found_by, self.roles.passed,
+                            max(down.shape[0] for down, _ in pairs))
 
 
 def _evenly(count: int, most: int) -> list[int]:
