@@ -212,6 +212,54 @@ findings = Table(
     Column("at", Float, nullable=False),
 )
 
+# --- where models come from (records/lineage.py)
+
+# One row for each set of model files, however many repos and revisions hold it. trace/index.py goes by these ids.
+fingerprints = Table(
+    "fingerprints", metadata,
+    _serial(),
+    Column("files", Key, nullable=False, unique=True),  # sha256 over the files' paths and digests
+    Column("version", Integer, nullable=False),
+    Column("problem", Text),  # why it could not be read; then there is no body
+    Column("body", LargeBinary),
+    Column("about", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+traced = Table(
+    "traced", metadata,
+    _repo_id(primary_key=True),
+    Column("revision", Key, primary_key=True),
+    Column("fingerprint_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", Float, nullable=False),
+)
+
+# a is the later of the two: a_id > b_id. "a" and "b" of the judgement are these.
+edges = Table(
+    "edges", metadata,
+    Column("a_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), primary_key=True),
+    Column("b_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("kin", Boolean, nullable=False),
+    Column("verdict", Key, nullable=False),
+    Column("direction", Key, nullable=False),
+    Column("agreement", Float),
+    Column("version", Integer, nullable=False),
+    Column("judgement", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+disputes = Table(
+    "disputes", metadata,
+    _serial(),
+    _repo_id(index=True),
+    Column("other_id", Id, ForeignKey("repos.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("by", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 # --- what happened, and what is to be done
 
 events = Table(
