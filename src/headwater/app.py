@@ -87,7 +87,8 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     hub = Hub(settings, blobs, records.repos, records.history, records.holdings, records.accounts, records.bus, jobs,
               tmp, now)
     chat = Chat(settings, ENGINES, find_model=_find_model(hub), lay_out=lambda repo, commit: lay_out(hub, repo, commit),
-                list_models=_list_models(hub), list_files=lambda commit: [e.path for e in files(hub, commit)])
+                list_models=_list_models(hub), list_files=lambda commit: [e.path for e in files(hub, commit)],
+                spending=records.spending)
     _register_jobs(hub)
     pump = Pump(hub)
     http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None,

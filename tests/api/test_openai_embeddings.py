@@ -78,3 +78,18 @@ def test_a_model_for_vectors_does_not_chat_and_one_for_chat_does_not_rank(served
     refused = httpx.post(f"{served[0].url}/v1/rerank", timeout=60,
                          json={"model": "local/bert", "query": "x", "documents": ["x"]})
     assert refused.status_code == 400 and "not made for" in refused.json()["error"]["message"]
+
+
+def test_vectors_and_scores_are_measured_and_counted_in_the_day(served, client):
+    def now():
+        told = httpx.get(f"{served[0].url}/metrics").text
+        done = float(next(line for line in told.splitlines() if line.startswith(
+            'headwater_chat_requests_total{engine="llamacpp",outcome="stop"}')).split()[-1])
+        return done, [line["used"] for line in httpx.get(f"{served[0].url}/api/headwater/chat/quota").json()]
+
+    client.embeddings.create(model="local/bert", input="x")
+    done, (requests, tokens) = now()
+    read = client.embeddings.create(model="local/bert", input="the river runs").usage.total_tokens
+    ranked = httpx.post(f"{served[0].url}/v1/rerank", timeout=60, json={
+        "model": "local/ranker", "query": "river", "documents": ["the sea"]}).json()
+    assert now() == (done + 2, [requests + 2, tokens + read + ranked["usage"]["total_tokens"]])

@@ -52,7 +52,7 @@ def render(request: Request, status: int, code: str, message: str, headers: dict
 
 
 def _known(request: Request, error: HeadwaterError) -> Response:
-    headers = {}
+    headers = dict(getattr(error, "headers", {}))
     if isinstance(error, Busy):
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, BadRange):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from headwater.chat.metrics import Meter
 from headwater.chat.quotas import Quotas
 from headwater.chat.workers import Workers
-from headwater.core.ports import ChatEngine
+from headwater.core.ports import ChatEngine, Spending
 from headwater.core.settings import Settings
 from headwater.core.types import Actor, Commit, Oid, Repo, Snapshot
 
@@ -23,6 +23,7 @@ class Chat:
     lay_out(repo, commit): the revision as a folder. Blocking, like all of these: called in threads.
     list_models(actor): model repos the actor may read, each at main.
     list_files(commit): paths of all files of a revision.
+    spending: where the day's use is counted; None counts in this process alone.
     """
 
     def __init__(
@@ -31,14 +32,16 @@ class Chat:
         lay_out: Callable[[Repo, Commit], Snapshot],
         list_models: Callable[[Actor], Iterable[tuple[Repo, Commit]]],
         list_files: Callable[[Commit], Sequence[str]],
+        spending: Spending | None = None,
     ):
         self.settings, self.engines = settings, engines
         self.find_model, self.list_models, self.list_files = find_model, list_models, list_files
         self.workers = Workers(settings, lay_out)
-        self.meter, self.quotas = Meter(self.workers), Quotas(settings)
+        self.meter, self.quotas = Meter(self.workers), Quotas(settings, spending)
         self.chosen: dict[Oid, tuple[ChatEngine, str] | None] = {}
         """Which engine takes which file of a revision; a revision never changes, so this never goes stale."""
 
     async def close(self) -> None:
         """Stop all workers. Answers under way end with an error."""
         await self.workers.close()
+        await self.quotas.close()

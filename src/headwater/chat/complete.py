@@ -55,7 +55,7 @@ async def complete(chat: Chat, actor: Actor, request: ChatRequest,
     BadInput (the engine refused the request).
     Raises after it: EngineFailed, when the worker dies or hangs mid-answer.
     """
-    chat.quotas.take(actor)
+    await chat.quotas.take(actor)
     answer = _answer(chat, actor, request, on_wait)
     used = partial(chat.quotas.used, actor)
     async with aclosing(chat.meter.listen(actor.name, request.model, answer, used)) as events:

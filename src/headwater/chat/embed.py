@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from headwater.chat import Chat
 from headwater.chat.complete import ERROR_MAX, died, refusal
 from headwater.chat.features import need
+from headwater.chat.metrics import Run
 from headwater.chat.models import find
 from headwater.chat.process import WorkerProcess
 from headwater.chat.types import Origin, UnsupportedParameter
@@ -40,6 +42,14 @@ class Ranked:
 
 async def embed(chat: Chat, actor: Actor, name: str, texts: Sequence[str]) -> Embedded:
     """Raises ModelNotFound, Busy, EngineFailed, UnsupportedParameter (not made for it), BadInput (a text too long)."""
+    await chat.quotas.take(actor)
+    with chat.meter.measured(actor.name, name, partial(chat.quotas.used, actor)) as run:
+        made = await _embed(chat, actor, name, texts, run)
+        run.answered(made.origin, made.tokens)
+        return made
+
+
+async def _embed(chat: Chat, actor: Actor, name: str, texts: Sequence[str], run: Run) -> Embedded:
     model = await asyncio.to_thread(find, chat, actor, name)
     need(model, "embeddings", "model")
     vectors: list[list[float]] = []
@@ -53,6 +63,7 @@ async def embed(chat: Chat, actor: Actor, name: str, texts: Sequence[str]) -> Em
             made = sorted(said["data"], key=lambda one: one["index"])
             vectors += [one["embedding"] for one in made]
             tokens += said["usage"]["prompt_tokens"]
+            run.read = tokens
     if any(value is None for vector in vectors for value in vector):
         raise worker.failure("made a vector with numbers that are none")
     return Embedded(_origin(worker), vectors, tokens)
@@ -60,6 +71,14 @@ async def embed(chat: Chat, actor: Actor, name: str, texts: Sequence[str]) -> Em
 
 async def rank(chat: Chat, actor: Actor, name: str, query: str, documents: Sequence[str]) -> Ranked:
     """How close each document is to the query. Raises as embed() does."""
+    await chat.quotas.take(actor)
+    with chat.meter.measured(actor.name, name, partial(chat.quotas.used, actor)) as run:
+        made = await _rank(chat, actor, name, query, documents, run)
+        run.answered(made.origin, made.tokens)
+        return made
+
+
+async def _rank(chat: Chat, actor: Actor, name: str, query: str, documents: Sequence[str], run: Run) -> Ranked:
     model = await asyncio.to_thread(find, chat, actor, name)
     need(model, "rerank", "model")
     scores: list[float] = []
@@ -70,6 +89,7 @@ async def rank(chat: Chat, actor: Actor, name: str, query: str, documents: Seque
             said = await _ask(chat, worker, "/v1/rerank", {"query": query, "documents": part, "top_n": len(part)})
             scores += [one["relevance_score"] for one in sorted(said["results"], key=lambda one: one["index"])]
             tokens += said["usage"]["prompt_tokens"]
+            run.read = tokens
     if any(score is None for score in scores):
         raise worker.failure("made a score that is no number")
     return Ranked(_origin(worker), scores, tokens)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from headwater.chat.types import ChatEvent, Finished, Origin, Piece, Started
@@ -51,12 +51,18 @@ class Meter:
     async def listen(self, account: str, model: str, events: AsyncGenerator[ChatEvent],
                      used: Callable[[int], None]) -> AsyncGenerator[ChatEvent]:
         """The same events, measured. used: told the tokens of the request when it has ended, however it did."""
-        run = _Run(self)
-        try:
+        with self.measured(account, model, used) as run:
             async with aclosing(events):
                 async for event in events:
                     run.note(event)
                     yield event
+
+    @contextmanager
+    def measured(self, account: str, model: str, used: Callable[[int], None]) -> Iterator[Run]:
+        """Around one request, however it ends; the run is told what comes of it."""
+        run = Run(self)
+        try:
+            yield run
         except HeadwaterError as error:
             run.outcome = error.code
             raise
@@ -70,7 +76,7 @@ class Meter:
             run.tell(account, model)
 
 
-class _Run:
+class Run:
     """One request's figures. Until it is known better, it ended because its client hung up."""
 
     def __init__(self, meter: Meter):
@@ -98,6 +104,10 @@ class _Run:
             self.outcome = event.reason
             if event.usage:
                 self.read, self.made = event.usage.prompt_tokens, event.usage.completion_tokens
+
+    def answered(self, origin: Origin, read: int) -> None:
+        """It made no text, but vectors or scores of so many tokens."""
+        self.origin, self.read, self.outcome = origin, read, "stop"
 
     def tell(self, account: str, model: str) -> None:
         engine = self.origin.engine if self.origin else "none"
