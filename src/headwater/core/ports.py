@@ -19,16 +19,20 @@ from headwater.core.types import (
     Commit,
     Conversation,
     Digest,
+    Dispute,
+    Edge,
     Event,
     Finding,
     FoundConversation,
     Job,
+    Kept,
     KeptFile,
     KeptResponse,
     Kind,
     Membership,
     Message,
     Oid,
+    Place,
     Preset,
     Ref,
     Repo,
@@ -373,6 +377,59 @@ class Bus(Protocol):
     def pending(self, limit: int = 100) -> list[Event]: ...
 
     def delivered(self, event: Event) -> None: ...
+
+
+class Lineage(Protocol):
+    """Fingerprints beside the revisions they are of, what was judged of pairs, and what owners answer.
+
+    Whoever has no repo in common with a viewer is told nothing: `places` is where that is decided.
+    """
+
+    def keep(self, repo: Repo, revision: Oid, files: Digest, *, version: int, body: bytes | None,
+             problem: str | None, about: dict[str, Any]) -> Kept | None:
+        """The fingerprint of the files at a revision, in place of an older one of the same files. None if the repo
+        is gone."""
+
+    def place(self, repo: Repo, revision: Oid, kept: Kept) -> bool:
+        """A revision has files that are known. False if the repo or the fingerprint is gone. Forgets revisions of
+        the repo that its history no longer has."""
+
+    def find(self, files: Digest) -> Kept | None: ...
+
+    def at(self, repo: Repo, revision: Oid) -> Kept | None:
+        """The fingerprint of a revision; None while it is not yet read."""
+
+    def get(self, ids: Collection[int]) -> dict[int, Kept]: ...
+
+    def bodies(self, ids: Collection[int]) -> dict[int, bytes]:
+        """The fingerprints themselves, of those that have one."""
+
+    def stamps(self) -> dict[int, float]:
+        """Every fingerprint that has a body, and when it was made."""
+
+    def places(self, ids: Collection[int], viewer: Actor | None) -> list[Place]:
+        """Where these stand, in repos the viewer may read (None: in all); of each repo the newest revision, main's
+        if it is among them. In order of when they were placed."""
+
+    def heads(self, viewer: Actor | None, *, limit: int) -> list[Place]:
+        """What stands at main of the repos the viewer may read, newest first."""
+
+    def judged(self, edges: Sequence[Edge], *, of: int, version: int) -> None:
+        """Keep these, in place of older ones of the same pairs; forget what else an older `version` said of `of`, and
+        what was judged of `of` and is no kin."""
+
+    def edges(self, ids: Collection[int], *, kin: bool | None = True) -> list[Edge]:
+        """Those with an end among `ids`; kin None: also those that are no kin."""
+
+    def edge(self, one: int, other: int) -> Edge | None: ...
+
+    def dispute(self, repo: Repo, other: Repo, text: str, *, by: Actor) -> Dispute: ...
+
+    def disputes(self, repo_id: int) -> list[Dispute]:
+        """Those with this repo on either side, oldest first."""
+
+    def prune(self) -> list[int]:
+        """Forget the fingerprints that stand nowhere any more; their ids."""
 
 
 class Progress(Protocol):

@@ -258,6 +258,69 @@ class Finding:
     reason: str
 
 
+# --- where it comes from
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A set of model files whose fingerprint was made, or could not be: then `problem` says why.
+
+    files: sha256 over the paths and digests of the set, so the same set is read once. version: of the fingerprint's
+    form. about: facts for people, plain JSON. at: when it was made; a new one of the same set has a later time.
+    """
+
+    id: int
+    files: Digest
+    version: int
+    problem: str | None
+    about: dict[str, Any]
+    at: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fingerprinted set of files stands. head: whether main of the repo is at this revision now."""
+
+    repo: Repo
+    revision: Oid
+    fingerprint_id: int
+    at: float
+
+    @property
+    def head(self) -> bool:
+        return self.repo.head == self.revision
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What was judged of two sets of files; a_id > b_id, and "a" and "b" of the judgement are these.
+
+    kin: whether the tree has an edge here. version: of the judging. judgement: all of it, plain JSON.
+    """
+
+    a_id: int
+    b_id: int
+    kin: bool
+    verdict: str
+    direction: str
+    agreement: float | None
+    version: int
+    judgement: dict[str, Any]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """What somebody who may write to one of the two repos answers to what is said of both."""
+
+    id: int
+    repo_id: int
+    other_id: int
+    by: str
+    text: str
+    at: float
+
+
 # --- what happens
 
 

@@ -34,7 +34,7 @@ def find_page(connection: Connection, search: Search) -> tuple[list[Row[Any]], s
         raise BadInput(f"Repos cannot be sorted by {search.sort!r}.", hint=f"There are: {', '.join(_ORDERS)}.")
     order = _ORDERS[search.sort]
     limit = max(1, search.limit)
-    question = select(repos).where(repos.c.kind == search.kind, _visible(search.viewer), *_filters(search))
+    question = select(repos).where(repos.c.kind == search.kind, visible(search.viewer), *_filters(search))
     if search.after is not None:
         place, last = tuple_(order, repos.c.id), tuple_(*_read_cursor(search))
         question = question.where(place < last if search.descending else place > last)
@@ -49,12 +49,12 @@ def tally(connection: Connection, kind: Kind, viewer: Actor, limit: int) -> list
     """Tags of what the viewer sees, and how many repos have each; most used first, then by name."""
     many = func.count()
     question = (select(repo_tags.c.tag, many).join(repos, repos.c.id == repo_tags.c.repo_id)
-                .where(repos.c.kind == kind, _visible(viewer)).group_by(repo_tags.c.tag)
+                .where(repos.c.kind == kind, visible(viewer)).group_by(repo_tags.c.tag)
                 .order_by(many.desc(), repo_tags.c.tag).limit(limit))
     return [(tag, n) for tag, n in connection.execute(question)]
 
 
-def _visible(viewer: Actor) -> ColumnElement[bool]:
+def visible(viewer: Actor) -> ColumnElement[bool]:
     """Public, or of a namespace the viewer may read, as far as the token reaches."""
     if viewer.account is None or not viewer.scope.covers(Access.READ):
         return ~repos.c.private

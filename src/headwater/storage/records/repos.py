@@ -35,7 +35,7 @@ class SqlRepos:
                 keep_tree(connection, row.id, EMPTY_TREE, _body.pack(Tree(EMPTY_TREE, ())))
                 keep_commit(connection, row.id, first)
                 connection.execute(refs.insert().values(repo_id=row.id, name=MAIN, commit=first.oid))
-                repo = _as_repo(row)
+                repo = as_repo(row)
                 _log.note(connection, now, by, "repo.create", repo.key, {"private": private})
                 return repo
         except IntegrityError:  # somebody made it between our look and our insert
@@ -48,12 +48,12 @@ class SqlRepos:
             if row is None:
                 moved = select(redirects.c.repo_id).where(redirects.c.kind == kind, redirects.c.key == key)
                 row = connection.execute(select(repos).where(repos.c.id.in_(moved))).first()
-        return _as_repo(row) if row else None
+        return as_repo(row) if row else None
 
     def get(self, repo_id: int) -> Repo | None:
         with self._db.read() as connection:
             row = connection.execute(select(repos).where(repos.c.id == repo_id)).first()
-        return _as_repo(row) if row else None
+        return as_repo(row) if row else None
 
     def move(self, repo: Repo, owner: str, name: str, *, by: Actor) -> Repo:
         """Changing only the case of the name is a move too, and needs no redirect."""
@@ -68,7 +68,7 @@ class SqlRepos:
                     owner=owner, name=name, owner_key=owner.lower(), key=new).returning(repos)).one()
                 _log.note(connection, self._db.now(), by, "repo.move", f"{repo.kind}/{held.owner}/{held.name}",
                           {"to": f"{owner}/{name}"})
-                return _as_repo(row)
+                return as_repo(row)
         except IntegrityError:
             raise _exists(repo.kind, owner, name) from None
 
@@ -78,7 +78,7 @@ class SqlRepos:
             row = connection.execute(update(repos).where(repos.c.id == repo.id).values(private=private)
                                      .returning(repos)).one()
             _log.note(connection, self._db.now(), by, "repo.visibility", repo.key, {"private": private})
-            return _as_repo(row)
+            return as_repo(row)
 
     def delete(self, repo: Repo, *, by: Actor) -> None:
         """Announces REPO_DELETED. Deleting what is deleted is no error."""
@@ -106,7 +106,7 @@ class SqlRepos:
     def search(self, search: Search) -> RepoPage:
         with self._db.read() as connection:
             rows, after = _search.find_page(connection, search)
-            return RepoPage([_as_repo(row) for row in rows], after)
+            return RepoPage([as_repo(row) for row in rows], after)
 
     def tags(self, kind: Kind, viewer: Actor, *, limit: int = 500) -> list[tuple[str, int]]:
         with self._db.read() as connection:
@@ -140,7 +140,7 @@ class SqlRepos:
                     .join(accounts, accounts.c.id == likes.c.account_id)
                     .where(accounts.c.key == account.lower()).order_by(likes.c.at.desc(), repos.c.id))
         with self._db.read() as connection:
-            return [_as_repo(row) for row in connection.execute(question)]
+            return [as_repo(row) for row in connection.execute(question)]
 
     def downloaded(self, repo: Repo) -> None:
         with self._db.write(hasty=True) as connection:
@@ -166,7 +166,7 @@ def _exists(kind: Kind, owner: str, name: str) -> RepoExists:
     return RepoExists(f"There is a {kind} {owner}/{name} already.", hint="Choose another name, or push to that one.")
 
 
-def _as_repo(row: Row[Any]) -> Repo:
+def as_repo(row: Row[Any]) -> Repo:
     card = Card(row.card["data"], tuple(row.card["tags"]), row.card["problem"])
     return Repo(row.id, Kind(row.kind), row.owner, row.name, row.private, row.created_at, row.updated_at, row.head,
                 row.size_bytes, row.likes, row.downloads, card)
