@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from headwater.core.ports import Accounts, Bus, History, Holdings, Repos, Responses, Spending
+from headwater.core.ports import Accounts, Bus, Conversations, Files, History, Holdings, Lineage, Repos, Responses, Spending
 from headwater.storage.database import Database, open_engine
 
 
@@ -26,6 +26,9 @@ class Records:
     bus: Bus
     spending: Spending
     responses: Responses
+    conversations: Conversations
+    files: Files
+    lineage: Lineage
 
     def close(self) -> None:
         self.engine.dispose()
@@ -40,8 +43,11 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     from headwater.storage.migrations import upgrade
     from headwater.storage.records.accounts import SqlAccounts
     from headwater.storage.records.bus import SqlBus
+    from headwater.storage.records.conversations import SqlConversations
+    from headwater.storage.records.files import SqlFiles
     from headwater.storage.records.history import SqlHistory
     from headwater.storage.records.holdings import SqlHoldings
+    from headwater.storage.records.lineage import SqlLineage
     from headwater.storage.records.repos import SqlRepos
     from headwater.storage.records.responses import SqlResponses
     from headwater.storage.records.spending import SqlSpending
@@ -49,4 +55,5 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     database = Database(open_engine(database_url, data), now)
     upgrade(database)
     return Records(database.engine, database, SqlRepos(database), SqlHistory(database), SqlHoldings(database),
-                   SqlAccounts(database), SqlBus(database), SqlSpending(database), SqlResponses(database))
+                   SqlAccounts(database), SqlBus(database), SqlSpending(database), SqlResponses(database),
+                   SqlConversations(database), SqlFiles(database), SqlLineage(database))

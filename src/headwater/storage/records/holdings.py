@@ -15,9 +15,11 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, sel
 from headwater.core.errors import Conflict, RepoNotFound
 from headwater.core.types import Digest, Finding, Repo
 from headwater.storage.database import Database, among, insert
-from headwater.storage.tables import blobs, findings, leases, repo_blobs, repos
+from headwater.storage.tables import blobs, files, findings, leases, repo_blobs, repos
 
 _PAGE = 2000
+_CLAIMED_S = 86_400.0
+"""A file claimed for so long (records/files.py) whose bytes never came is given up."""
 
 
 class SqlHoldings:
@@ -103,6 +105,7 @@ class SqlHoldings:
         return and_(
             blobs.c.created_at <= now - grace_s,
             ~exists().where(repo_blobs.c.digest == blobs.c.digest),
+            ~exists().where(files.c.digest == blobs.c.digest),
             ~exists().where(leases.c.digest == blobs.c.digest, leases.c.expires_at > now),
         )
 
@@ -112,7 +115,9 @@ class SqlHoldings:
         Should the process die between deleting bytes and committing, no row then claims bytes that are not there.
         """
         with self._db.write() as connection:
-            connection.execute(delete(leases).where(leases.c.expires_at <= self._db.now()))
+            now = self._db.now()
+            connection.execute(delete(leases).where(leases.c.expires_at <= now))
+            connection.execute(delete(files).where(~files.c.ready, files.c.created_at <= now - _CLAIMED_S))
             picked = list(connection.scalars(
                 select(blobs.c.digest).where(free).order_by(blobs.c.created_at).limit(limit)
                 .with_for_update(skip_locked=True, of=blobs)))
