@@ -15,15 +15,17 @@ from fastapi.responses import Response
 from starlette.types import Send
 
 from headwater.api.openai.several import side_by_side
+from headwater.api.origin import origin_body, origin_headers
+from headwater.api.stream import Stream, Waited
 from headwater.chat import Chat
 from headwater.chat.complete import complete
 from headwater.chat.made import Made
+from headwater.chat.queue import OnWait
 from headwater.chat.types import ChatEvent, ChatRequest, Finished, Origin, Started, Usage
 from headwater.core.errors import HeadwaterError
 from headwater.core.types import Actor
 
 log = logging.getLogger("headwater.http")
-SEEDS = 2**31
 
 
 class Answer:
@@ -41,8 +43,8 @@ class Answer:
         self.events: AsyncGenerator[tuple[int, ChatEvent]] = side_by_side(
             [complete(chat, actor, one, self._wait) for one in asked])
         self.id, self.created = f"{self.id_prefix}-{secrets.token_hex(12)}", int(time.time())
-        self.send: Send | None = None
-        self.begun = False
+        self.waited = Waited()
+        self.tell: OnWait = self.waited
         self.origins: dict[int, Origin] = {}
         self.usages: dict[int, Usage | None] = {}
 
@@ -62,52 +64,35 @@ class Answer:
         body = {**self._head(self.whole_kind), "choices": [self.whole_choice(n, one) for n, one in enumerate(made)],
                 "usage": self._usage(), **self._from()}
         response = Response(json.dumps(body, ensure_ascii=False), media_type="application/json",
-                            headers=self._headers())
+                            headers={**origin_headers(self.origin), **self.waited.headers})
         await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body})
 
     async def send_stream(self, send: Send, *, usage: bool) -> None:
         """With `usage` every chunk has the field, as OpenAI documents it, and one more chunk counts."""
-        async def say(data: str, more: bool = True) -> None:
-            await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": more})
-
-        self.send, empty = send, {"usage": None} if usage else {}
+        stream, empty = Stream(send), {"usage": None} if usage else {}
+        self.tell = stream.wait
         try:
             async with aclosing(self.events) as events:
                 async for n, event in events:
                     self._note(n, event)
-                    await self._begin(send, self._headers())
+                    await stream.begin(origin_headers(self.origin))
                     if choices := self.chunk_choices(n, event):
                         source = self._from() if isinstance(event, Started | Finished) else {}
-                        await say(json.dumps({**self._head(self.chunk_kind), **empty, "choices": choices, **source},
-                                             ensure_ascii=False))
+                        await stream.say(_data({**self._head(self.chunk_kind), **empty, "choices": choices, **source}))
         except HeadwaterError as error:
-            if not self.begun:
+            if not stream.begun:
                 raise
             log.warning("an answer broke off: %s", error)
-            await say(json.dumps({"error": {"message": str(error), "type": "server_error", "param": None,
-                                            "code": error.code}}), more=False)
+            await stream.say(_data({"error": {"message": str(error), "type": "server_error", "param": None,
+                                              "code": error.code}}), more=False)
             return
         if usage:
-            await say(json.dumps({**self._head(self.chunk_kind), "choices": [], "usage": self._usage()}))
-        await say("[DONE]", more=False)
+            await stream.say(_data({**self._head(self.chunk_kind), "choices": [], "usage": self._usage()}))
+        await stream.say("data: [DONE]\n\n", more=False)
 
     async def _wait(self, position: int) -> None:
-        """Tell a stream its place in the queue, in a comment that every client of server-sent events passes over."""
-        if self.send is not None:
-            await self._begin(self.send, {})
-            await self.send({"type": "http.response.body", "body": f": headwater.queue {position}\n\n".encode(),
-                             "more_body": True})
-
-    async def _begin(self, send: Send, headers: dict[str, str]) -> None:
-        """Once; a stream that has waited names its origin only in its events."""
-        if not self.begun:
-            self.begun = True
-            # X-Accel-Buffering: nginx would else keep tokens back until its buffer is full
-            headers = {**headers, "Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache",
-                       "X-Accel-Buffering": "no"}
-            await send({"type": "http.response.start", "status": 200,
-                        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()]})
+        await self.tell(position)
 
     def _note(self, n: int, event: ChatEvent) -> None:
         if isinstance(event, Started):
@@ -127,14 +112,7 @@ class Answer:
                 "system_fingerprint": f"{origin.engine}-{origin.revision[:12]}"}
 
     def _from(self) -> dict[str, Any]:
-        origin = self.origin
-        return {"headwater": {"repo": origin.repo, "revision": origin.revision, "engine": origin.engine,
-                              "build": origin.build, "file": origin.file, "seed": origin.seed,
-                              "warnings": self.warnings}}
-
-    def _headers(self) -> dict[str, str]:
-        return {"X-Headwater-Revision": self.origin.revision, "X-Headwater-Engine": self.origin.engine,
-                "X-Headwater-Build": self.origin.build}
+        return origin_body(self.origin, self.warnings)
 
     def _usage(self) -> dict[str, int] | None:
         """All that was written, and each different prompt once. None when an engine did not count."""
@@ -144,3 +122,7 @@ class Answer:
         prompts = {self.asked[n].prompt: used.prompt_tokens for n, used in self.usages.items()}
         asked, made = sum(prompts.values()), sum(used.completion_tokens for used in counted)
         return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+
+
+def _data(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
