@@ -117,8 +117,11 @@ def _tables(tensors: Sequence[Tensor], tokens: int | None) -> tuple[list[Tensor]
     if tokens:
         near = [t for t in flat if tokens <= rows(t) <= tokens * 1.1 + 1024 or tokens * 0.98 <= rows(t) < tokens]
     else:
-        numbered = {t.name for t in flat if _NUMBER.search(t.name)}
-        near = [t for t in flat if t.name not in numbered and rows(t) > 4 * min(t.shape)] or []
+        long = [t for t in flat if rows(t) > 4 * min(t.shape)]
+        shapes = Counter(tuple(sorted(t.shape)) for t in long)
+        # Exporters number everything ("model.0.embeddings"): then the table is the shape that layers do not repeat.
+        near = [t for t in long if not _NUMBER.search(t.name)]
+        near = near or [t for t in long if shapes[tuple(sorted(t.shape))] <= 2]
         near = [t for t in near if rows(t) == max(map(rows, near))]
     if not near:
         return [], seen.most_common(1)[0][0]

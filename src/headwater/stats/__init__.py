@@ -1,0 +1,1 @@
+"""Pure functions of numbers. They know no models, files or rooms."""
