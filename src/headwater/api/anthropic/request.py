@@ -8,10 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.api.openai.tools import Malformed, check_schema, read_tools
+from headwater.api.parameters import Ignored, extras
 from headwater.chat.types import ChatRequest, UnsupportedParameter
-
-NEVER = ("container", "mcp_servers", "context_management")
-"""What would change the answer and is not done."""
 
 
 class Turn(BaseModel):
@@ -45,11 +43,7 @@ class MessagesBody(CountBody):
 def messages_request(body: CountBody) -> tuple[ChatRequest, list[str]]:
     """What to ask the model, and a warning for each parameter that has no effect. Raises UnsupportedParameter."""
     reading = _Reading()
-    for name, value in (body.model_extra or {}).items():
-        if name in NEVER and value:
-            raise UnsupportedParameter(f"{name} is not supported.", param=name, hint="Leave it out.")
-        if value is not None:
-            reading.warnings.append(f"{name[:100]} is ignored")
+    reading.warnings += extras("messages", body)
     messages = [{"role": "system", "content": text}] if (text := reading.text("system", body.system or "")) else []
     for n, turn in enumerate(body.messages):
         messages += reading.turn(f"messages[{n}]", turn)
@@ -133,10 +127,10 @@ class _Reading:
     def _text(self, where: str, block: Any) -> str:
         kind = block.get("type") if isinstance(block, dict) else None
         if kind != "text":
-            raise UnsupportedParameter(f"{where} is of type {str(kind)[:100]!r}; only text is read.", param=where,
-                                       hint="No model here sees or hears: no projector is loaded.")
+            raise UnsupportedParameter(f"{where} is of type {str(kind)[:100]!r}; only text is read, and the images "
+                                       "a user shows.", param=where)
         if block.get("cache_control"):
-            self._warn("cache_control is ignored: prompts are kept anyway")
+            self._warn(Ignored("cache_control", ": prompts are kept anyway"))
         return _string(where, block, "text")
 
     def _result(self, where: str, block: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from starlette.types import Send
 from headwater import __version__
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
-from headwater.api.openai.request import ChatBody, body_schema, chat_request, extras, read_body
+from headwater.api.openai.request import ChatBody, body_schema, chat_request, read_body
 from headwater.api.openai.tools import Malformed
 from headwater.api.origin import origin_body, origin_headers, stream_headers
+from headwater.api.parameters import extras
 from headwater.chat.complete import complete
 from headwater.chat.made import Made
 from headwater.chat.models import find_all
@@ -79,14 +80,13 @@ async def chat(request: Request, actor: ActorDep, body: Annotated[OllamaBody, De
 
 
 def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
-    warnings = extras(body)
+    options = body.options or {}
+    warnings = extras("ollama", body)
+    warnings += extras("ollama.options", {k: v for k, v in options.items() if k not in OPTIONS}, "options.")
     said: dict[str, Any] = {"model": body.model.removesuffix(":latest"), "tools": body.tools,
                             "messages": [_message(n, message) for n, message in enumerate(body.messages)]}
-    for name, value in (body.options or {}).items():
-        if name in OPTIONS:
-            said[OPTIONS[name]] = None if name == "num_predict" and value in (-1, -2) else value
-        else:
-            warnings.append(f"options.{name[:100]} is ignored")
+    for name in options.keys() & OPTIONS.keys():
+        said[OPTIONS[name]] = None if name == "num_predict" and options[name] in (-1, -2) else options[name]
     if body.format == "json":
         said["response_format"] = {"type": "json_object"}
     elif isinstance(body.format, dict):
@@ -103,9 +103,6 @@ def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
 
 def _message(n: int, message: dict[str, Any]) -> dict[str, Any]:
     """In chat's form: this API has no ids of calls, and arguments as objects."""
-    if message.get("images"):
-        raise UnsupportedParameter(f"messages[{n}].images: only text is read.", param="messages",
-                                   hint="No model here sees or hears: no projector is loaded.")
     told = {"role": message.get("role"), "content": message.get("content")}
     if message.get("role") == "tool":
         told["tool_call_id"] = str(message.get("tool_call_id") or message.get("tool_name") or "call")

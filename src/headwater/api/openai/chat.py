@@ -28,8 +28,7 @@ async def chat_completions(request: Request, actor: ActorDep, body: Annotated[Ch
     answer = ChatAnswer(get_app(request).chat, actor, with_seeds(asked, body.n or 1), warnings)
     if not body.stream:
         return UntilHangup(answer.send_whole)
-    options = body.stream_options
-    return UntilHangup(lambda send: answer.send_stream(send, usage=bool(options and options.include_usage)))
+    return UntilHangup(lambda send: answer.send_stream(send, usage=body.wants_usage))
 
 
 class ChatAnswer(Answer):

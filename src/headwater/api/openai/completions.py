@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.answer import Answer
 from headwater.api.openai.hangup import UntilHangup
-from headwater.api.openai.request import SEED_MAX, StreamOptions, body_schema, extras, read_body, with_seeds
+from headwater.api.openai.request import AskedBody, body_schema, read_body, with_seeds
 from headwater.api.openai.several import ANSWERS_MAX
 from headwater.api.openai.tools import Malformed
+from headwater.api.parameters import extras
 from headwater.chat.made import Made
 from headwater.chat.types import ChatEvent, ChatRequest, Finished, Piece, UnsupportedParameter
 from headwater.core.errors import NotSignedIn
@@ -20,28 +21,12 @@ from headwater.core.errors import NotSignedIn
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 MAX_TOKENS = 16
 """OpenAI's default here, unlike in chat."""
-UNSUPPORTED = {"echo": (None, False), "best_of": (None, 1), "suffix": (None, "")}
 
 
-class TextBody(BaseModel):
+class TextBody(AskedBody):
     model_config = ConfigDict(strict=True, extra="allow", title="CompletionRequest")
-    model: Annotated[str, Field(description="`owner/name`, or `owner/name@revision`", max_length=500)]
     prompt: str | list[Any]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    stop: Annotated[str, Field(max_length=1000)] | Annotated[
-        list[Annotated[str, Field(max_length=1000)]], Field(max_length=16)] | None = None
-    seed: Annotated[int, Field(ge=0, le=SEED_MAX)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    n: Annotated[int, Field(ge=1, le=ANSWERS_MAX)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    echo: bool | None = None
-    best_of: int | None = None
-    suffix: str | None = None
 
 
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": body_schema(TextBody)}}}}
@@ -60,15 +45,12 @@ async def completions(request: Request, actor: ActorDep, body: Annotated[TextBod
     answer = TextAnswer(get_app(request).chat, actor, asked, warnings)
     if not body.stream:
         return UntilHangup(answer.send_whole)
-    options = body.stream_options
-    return UntilHangup(lambda send: answer.send_stream(send, usage=bool(options and options.include_usage)))
+    return UntilHangup(lambda send: answer.send_stream(send, usage=body.wants_usage))
 
 
 def _asked(body: TextBody) -> tuple[list[ChatRequest], list[str]]:
     """A request for every answer: all of the first prompt, then all of the next, as OpenAI orders them."""
-    for name, fine in UNSUPPORTED.items():
-        if getattr(body, name) not in fine:
-            raise UnsupportedParameter(f"{name} is not supported.", param=name, hint="Leave it out.")
+    warnings = extras("completions", body)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
         raise UnsupportedParameter("prompt must be text or a list of texts; lists of tokens are not taken.",
@@ -76,13 +58,9 @@ def _asked(body: TextBody) -> tuple[list[ChatRequest], list[str]]:
     count = body.n or 1
     if len(prompts) * count > ANSWERS_MAX:
         raise Malformed(f"n: {len(prompts)} prompts make {len(prompts) * count} answers; at most {ANSWERS_MAX}.", "n")
-    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    asked = [ChatRequest(
-        model=body.model, messages=(), prompt=prompt, stop=tuple(text for text in stop if text), seed=body.seed,
-        temperature=body.temperature, top_p=body.top_p, max_tokens=body.max_tokens or MAX_TOKENS,
-        presence_penalty=body.presence_penalty, frequency_penalty=body.frequency_penalty, logprobs=body.logprobs)
-        for prompt in prompts]
-    return [again for one in asked for again in with_seeds(one, count)], extras(body)
+    asked = [ChatRequest(model=body.model, messages=(), prompt=prompt, max_tokens=body.max_tokens or MAX_TOKENS,
+                         logprobs=body.logprobs, **body.drawing) for prompt in prompts]
+    return [again for one in asked for again in with_seeds(one, count)], warnings
 
 
 class TextAnswer(Answer):

@@ -14,9 +14,10 @@ from starlette.types import Send
 
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
-from headwater.api.openai.request import body_schema, extras, read_body
+from headwater.api.openai.request import body_schema, read_body
 from headwater.api.openai.tools import Malformed
 from headwater.api.origin import origin_body, origin_headers
+from headwater.api.parameters import extras
 from headwater.chat import Chat
 from headwater.chat.embed import embed, rank
 from headwater.chat.types import Origin, UnsupportedParameter
@@ -61,7 +62,7 @@ async def embeddings(request: Request, actor: ActorDep, body: Annotated[Embeddin
                      ) -> Any:
     """Vectors of texts, from a model made for it."""
     _signed_in(actor)
-    texts, warnings = _texts(body), extras(body)
+    texts, warnings = _texts(body), extras("embeddings", body)
     return UntilHangup(lambda send: _embed(send, get_app(request).chat, actor, body, texts, warnings))
 
 
@@ -69,7 +70,7 @@ async def embeddings(request: Request, actor: ActorDep, body: Annotated[Embeddin
 async def rerank(request: Request, actor: ActorDep, body: Annotated[RerankBody, Depends(rerank_body)]) -> Any:
     """Documents by how close they are to a query, closest first, from a model made for it."""
     _signed_in(actor)
-    documents, warnings = [_document(n, given) for n, given in enumerate(body.documents)], extras(body)
+    documents, warnings = [_document(n, given) for n, given in enumerate(body.documents)], extras("rerank", body)
     return UntilHangup(lambda send: _rank(send, get_app(request).chat, actor, body, documents, warnings))
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headwater.api.openai.several import ANSWERS_MAX
 from headwater.api.openai.tools import Malformed, read_calls, read_form, read_tools
+from headwater.api.parameters import Ignored, extras
 from headwater.chat.types import ChatRequest, UnsupportedParameter
 from headwater.core.errors import TooLarge
 
@@ -21,12 +22,9 @@ BODY_MAX = 16 * 1024 * 1024
 SEED_MAX = 2**32 - 2
 """llama.cpp keeps seeds in 32 bits, and takes the last value to mean 'draw one'."""
 
-HARMLESS = {
-    "audio": (None,), "function_call": (None, "none", "auto"), "functions": (None, []), "logit_bias": (None, {}),
-    "modalities": (None, ["text"]), "moderation": (None,), "prediction": (None,), "web_search_options": (None,),
-}
-"""Parameters that would change the answer if honoured: allowed with these values, refused with any other."""
 LOGPROBS_MAX = 20
+KNOWN_OF_MESSAGES = ("tool_calls", "tool_call_id", "reasoning_content", "function_call", "refusal", "annotations")
+"""Beside their fields; refusal and annotations come back from clients that send an answer on as it was."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -42,12 +40,11 @@ class Message(BaseModel):
     name: str | None = None
 
 
-class ChatBody(BaseModel):
-    """What is honoured. Everything else lands in model_extra."""
+class AskedBody(BaseModel):
+    """What a conversation and a bare text are both asked with."""
 
-    model_config = ConfigDict(strict=True, extra="allow", title="ChatCompletionRequest")
+    model_config = ConfigDict(strict=True, extra="allow")
     model: Annotated[str, Field(description="`owner/name`, or `owner/name@revision`", max_length=500)]
-    messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: Annotated[str, Field(max_length=1000)] | Annotated[
@@ -58,8 +55,28 @@ class ChatBody(BaseModel):
     presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     n: Annotated[int, Field(ge=1, le=ANSWERS_MAX)] | None = None
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """The fields of a ChatRequest that say how tokens are drawn, and where they stop."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return {"stop": tuple(text for text in stop if text), "seed": self.seed, "temperature": self.temperature,
+                "top_p": self.top_p, "presence_penalty": self.presence_penalty,
+                "frequency_penalty": self.frequency_penalty}
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream is to end with what was counted."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class ChatBody(AskedBody):
+    """What is honoured. Everything else lands in model_extra."""
+
+    model_config = ConfigDict(strict=True, extra="allow", title="ChatCompletionRequest")
+    messages: Annotated[list[Message], Field(min_length=1, max_length=10_000)]
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     response_format: dict[str, Any] | None = None
     tools: list[Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -111,8 +128,7 @@ def with_seeds(asked: ChatRequest, count: int) -> list[ChatRequest]:
 
 def chat_request(body: ChatBody) -> tuple[ChatRequest, list[str]]:
     """What to ask the model, and a warning for each parameter that has no effect. Raises UnsupportedParameter."""
-    warnings = extras(body)
-    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    warnings = extras("chat", body)
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     messages = tuple(_message(n, message, warnings) for n, message in enumerate(body.messages))
     tools, choice = read_tools(body.tools, body.tool_choice)
@@ -121,9 +137,7 @@ def chat_request(body: ChatBody) -> tuple[ChatRequest, list[str]]:
         raise UnsupportedParameter("An answer cannot have a form and be a call.", param="response_format",
                                    hint="Leave out response_format or tool_choice.")
     return ChatRequest(
-        model=body.model, messages=messages, stop=tuple(text for text in stop if text), seed=body.seed,
-        temperature=body.temperature, top_p=body.top_p, max_tokens=limit,
-        presence_penalty=body.presence_penalty, frequency_penalty=body.frequency_penalty, form=form, tools=tools,
+        model=body.model, messages=messages, max_tokens=limit, **body.drawing, form=form, tools=tools,
         tool_choice=choice, parallel_tool_calls=body.parallel_tool_calls if tools else None,
         logprobs=_logprobs(body)), warnings
 
@@ -133,20 +147,6 @@ def _logprobs(body: ChatBody) -> int | None:
     if body.top_logprobs and not body.logprobs:
         raise Malformed("top_logprobs: only with logprobs.", "top_logprobs")
     return body.top_logprobs or 0 if body.logprobs else None
-
-
-def extras(body: BaseModel) -> list[str]:
-    """A warning for each parameter that has no effect. Raises UnsupportedParameter for one that must have."""
-    return [warning for name, value in (body.model_extra or {}).items() if (warning := _extra(name, value))]
-
-
-def _extra(name: str, value: Any) -> str | None:
-    """The warning for a parameter that is not honoured; None when it asks for nothing. Raises if it must be."""
-    if name in HARMLESS:
-        if value not in HARMLESS[name]:
-            raise UnsupportedParameter(f"{name} is not supported yet.", param=name, hint="Leave it out.")
-        return None
-    return None if value is None else f"{name[:100]} is ignored"
 
 
 def _message(n: int, message: Message, warnings: list[str]) -> dict[str, Any]:

@@ -24,10 +24,11 @@ from starlette.types import Send
 
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
-from headwater.api.openai.request import ChatBody, body_schema, chat_request, extras, read_body
+from headwater.api.openai.request import ChatBody, body_schema, chat_request, read_body
 from headwater.api.openai.response_items import Items, to_messages
 from headwater.api.openai.tools import Malformed
 from headwater.api.origin import origin_body, origin_headers, stream_headers
+from headwater.api.parameters import extras
 from headwater.chat import Chat
 from headwater.chat.complete import complete
 from headwater.chat.types import ChatRequest, Finished, Origin, Piece, Started, UnsupportedParameter
@@ -59,8 +60,6 @@ class ResponsesBody(BaseModel):
     tool_choice: str | dict[str, Any] | None = None
     text: dict[str, Any] | None = None
     metadata: dict[str, str] | None = None
-    conversation: Any = None
-    prompt: Any = None
 
 
 class _Response:
@@ -206,9 +205,6 @@ async def cancel(name: str, request: Request, actor: ActorDep) -> Any:
 
 def _asked(kept: _Kept, actor: Actor, body: ResponsesBody) -> tuple[ChatRequest, list[dict[str, Any]], list[str]]:
     """(the request, its messages without the instructions, warnings). Chat's own checks hold here too."""
-    for name in ("conversation", "prompt"):
-        if getattr(body, name) is not None:
-            raise UnsupportedParameter(f"{name} is not supported.", param=name, hint="Use previous_response_id.")
     if body.background and body.stream:
         raise UnsupportedParameter("A response in the background is not streamed.", param="background")
     messages = []
@@ -226,7 +222,7 @@ def _asked(kept: _Kept, actor: Actor, body: ResponsesBody) -> tuple[ChatRequest,
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise Malformed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", str(first["loc"][0])) from None
-    return asked, messages, warnings + extras(body)
+    return asked, messages, warnings + extras("responses", body)
 
 
 def _tools(body: ResponsesBody) -> list[Any] | None:
