@@ -9,8 +9,9 @@ from headwater.chat.types import Origin
 
 
 def origin_body(origin: Origin, warnings: Sequence[str]) -> dict[str, Any]:
+    beside = {"adapters": list(origin.adapters)} if origin.adapters else {}
     return {"headwater": {"repo": origin.repo, "revision": origin.revision, "engine": origin.engine,
-                          "build": origin.build, "file": origin.file, "seed": origin.seed,
+                          "build": origin.build, "file": origin.file, "seed": origin.seed, **beside,
                           "warnings": list(warnings)}}
 
 

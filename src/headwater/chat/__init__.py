@@ -36,10 +36,11 @@ class Chat:
     ):
         self.settings, self.engines = settings, engines
         self.find_model, self.list_models, self.list_files = find_model, list_models, list_files
+        self.lay_out = lay_out
         self.workers = Workers(settings, lay_out)
         self.meter, self.quotas = Meter(self.workers), Quotas(settings, spending)
-        self.chosen: dict[Oid, tuple[ChatEngine, str] | None] = {}
-        """Which engine takes which file of a revision; a revision never changes, so this never goes stale."""
+        self.chosen: dict[Oid, tuple[ChatEngine, str, str | None] | None] = {}
+        """Which engine takes which file of a revision, with which projector. A revision never changes: never stale."""
 
     async def close(self) -> None:
         """Stop all workers. Answers under way end with an error."""

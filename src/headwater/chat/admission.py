@@ -77,7 +77,8 @@ def estimate(model: ChatModel, snapshot: Snapshot) -> Estimate:
     """Blocking. A file that cannot be read counts with its size: the engine says better what is wrong with it."""
     sizes = {entry.path: entry.size for entry in snapshot.files if entry.size}
     if model.path.lower().endswith(".gguf"):
-        weights = sum(size for path, size in sizes.items() if _same_model(path, model.path))
+        weights = sum(size for path, size in sizes.items()
+                      if _same_model(path, model.path) or path == model.projector)
         per_token, trained = _gguf_shape(Path(snapshot.folder) / model.path)
         return Estimate(weights + OVERHEAD_BYTES, per_token, trained)
     weights = sum(size for path, size in sizes.items() if path.endswith((".safetensors", ".bin")))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.chat import Chat
 from headwater.chat.features import check
 from headwater.chat.models import find
+from headwater.chat.pictures import with_plain_pictures
 from headwater.chat.process import WorkerProcess
 from headwater.chat.queue import OnWait
 from headwater.chat.reasoning import told_apart
@@ -52,7 +53,8 @@ async def complete(chat: Chat, actor: Actor, request: ChatRequest,
 
     on_wait: awaited with the place in the queue, once the wait lasts more than a moment.
     Raises before Started: ModelNotFound, Busy (also QuotaSpent), EngineFailed, UnsupportedParameter (by this model),
-    BadInput (the engine refused the request).
+    BadInput (the engine refused the request,
+    or a picture is none).
     Raises after it: EngineFailed, when the worker dies or hangs mid-answer.
     """
     await chat.quotas.take(actor)
@@ -67,6 +69,8 @@ async def _answer(chat: Chat, actor: Actor, request: ChatRequest,
                   on_wait: OnWait | None) -> AsyncGenerator[ChatEvent]:
     model = await asyncio.to_thread(find, chat, actor, request.model)
     check(model, request)
+    if request.pictures:
+        request = await with_plain_pictures(chat, model, request)
     async with chat.workers.hold(model, actor.name, on_wait) as worker:
         forced, notes = request.tools and request.tool_choice != "auto", ()
         if request.tools or request.speaks_of_tools:

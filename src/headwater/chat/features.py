@@ -11,6 +11,8 @@ REASONS = {
     "completions": "answers conversations only and does not continue a bare text",
     "embeddings": "makes no embeddings",
     "rerank": "does not rank documents",
+    "vision": "sees no pictures",
+    "adapters": "takes no LoRA adapters",
 }
 """Each feature an engine may name, and the sentence for one that does not."""
 
@@ -20,12 +22,18 @@ def check(model: ChatModel, request: ChatRequest) -> None:
     asked = {"schema": ("response_format", request.form is not None),
              "tools": ("tools", bool(request.tools)),
              "logprobs": ("logprobs", request.logprobs is not None),
-             "completions": ("prompt", request.prompt is not None)}
+             "completions": ("prompt", request.prompt is not None),
+             "vision": ("messages", bool(request.pictures)),
+             "adapters": ("model", bool(request.adapters))}
     for feature, (param, wanted) in asked.items():
         if wanted:
             need(model, feature, param)
     if request.speaks_of_tools:
         need(model, "tools", "messages")
+    if request.pictures and model.projector is None:
+        raise UnsupportedParameter(f"{model.repo.full_name} has no projector, a file mmproj-*.gguf beside the model, "
+                                   "so it cannot see pictures.", param="messages",
+                                   hint="Leave the pictures out, or add the model's projector to the repo.")
 
 
 def need(model: ChatModel, feature: str, param: str) -> None:

@@ -11,13 +11,28 @@ from headwater.core.types import Commit, Oid, Repo
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A revision of a repo that has a LoRA adapter, and its file there."""
+
+    repo: Repo
+    commit: Commit
+    path: str
+
+
+@dataclass(frozen=True)
 class ChatModel:
-    """A revision of a repo, the engine that runs it and the file that engine loads."""
+    """A revision of a repo, the engine that runs it and the file that engine loads.
+
+    projector: the file beside it through which it sees pictures. adapters: those loaded with it; which of them an
+    answer is made with is the request's affair.
+    """
 
     repo: Repo
     commit: Commit
     engine: ChatEngine
     path: str
+    projector: str | None = None
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def exact_name(self) -> str:
@@ -25,17 +40,26 @@ class ChatModel:
         return f"{self.repo.full_name}@{self.commit.oid}"
 
     @property
-    def key(self) -> tuple[int, Oid, str, str]:
+    def key(self) -> tuple[Any, ...]:
         """What one worker process serves."""
-        return self.repo.id, self.commit.oid, self.engine.name, self.path
+        beside = frozenset((adapter.repo.id, adapter.commit.oid, adapter.path) for adapter in self.adapters)
+        return self.repo.id, self.commit.oid, self.engine.name, self.path, beside
+
+    def covers(self, other: ChatModel) -> bool:
+        """Whether a worker of this can answer for the other: the same model, with its adapters or more."""
+        return self.key[:-1] == other.key[:-1] and self.key[-1] >= other.key[-1]
 
 
 @dataclass(frozen=True)
 class ChatRequest:
     """What is asked of a model. None means the engine's own default; a seed of None is drawn and told.
 
+    model: "owner/name", or "owner/name@revision"; "+owner/adapter" after it adds a LoRA adapter.
     messages: {"role", "content"} with text contents, at least one; in OpenAI's form an assistant message may have
     "tool_calls", and one of role "tool" a "tool_call_id". With a prompt there are none: it is a text to go on with.
+    What a user says may be a list of parts: {"type": "text", "text"} and {"type": "image_url", "image_url": {"url"}}.
+    adapters: more LoRA adapters, each with its scale.
+    tell_stop: whether Finished is to say which stop text ended the answer, if the engine can.
     form: a JSON schema the answer must have; {} means any JSON object.
     tools: function tools in OpenAI's form. tool_choice: auto, required or the name of one of them.
     logprobs: how many alternatives to tell with each token, 0 for the token alone.
@@ -57,6 +81,14 @@ class ChatRequest:
     tool_choice: str = "auto"
     parallel_tool_calls: bool | None = None
     logprobs: int | None = None
+    adapters: tuple[tuple[str, float], ...] = ()
+    tell_stop: bool = False
+
+    @property
+    def pictures(self) -> list[str]:
+        """The URLs of all pictures shown, in order."""
+        return [part["image_url"]["url"] for message in self.messages if isinstance(message["content"], list)
+                for part in message["content"] if part["type"] == "image_url"]
 
     @property
     def speaks_of_tools(self) -> bool:
@@ -84,6 +116,8 @@ class Origin:
     build: str
     file: str
     seed: int
+    adapters: tuple[dict[str, Any], ...] = ()
+    """{repo, revision, file, scale} of each LoRA adapter the answer was made with."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +143,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Finished:
-    """Always the last event. reason: stop, length or tool_calls. usage None: the engine did not count."""
+    """Always the last event. reason: stop, length or tool_calls. usage None: the engine did not count.
+
+    stopped_by: the stop text of the request that ended it; None when it was none of them, or that is not known.
+    """
 
     reason: str
     usage: Usage | None
     warnings: tuple[str, ...] = field(default=())
+    stopped_by: str | None = None
 
 
 ChatEvent = Started | Piece | Finished

@@ -63,6 +63,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("chat_file_max_bytes", 50_000_000, "bytes", "largest file that may be handed to a model"),
     Setting("user_files_max_bytes", 2_000_000_000, "bytes", "of such files, what an account may keep together"),
     Setting("remotes", "", "", "JSON of {URL: key}: where a repo's remote.json may have chats answered", secret=True),
+    Setting("picture_hosts", "", "", "hosts pictures in chats may be fetched from, by commas; * is all public ones"),
     Setting("requests_per_minute", 1200, "", "per token or address beyond loopback; 0 means no limit"),
     Setting("log_level", "info", "", "debug, info, warning or error"),
 )

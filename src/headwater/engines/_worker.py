@@ -48,13 +48,16 @@ class Full(Exception):
 # --- the process
 
 
-def arguments(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """PATH --port N --threads N --context N: what ChatEngine.command writes."""
+def arguments(description: str, argv: Sequence[str] | None = None, beside: Sequence[str] = ()) -> argparse.Namespace:
+    """PATH --port N --threads N --context N: what ChatEngine.command writes. beside: names of options that each bring
+    a file more, any number of times; they come as lists of paths."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("path", type=Path)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--context", type=int, default=4096)
+    for name in beside:
+        parser.add_argument(f"--{name}", type=Path, action="append", default=[])
     return parser.parse_args(argv)
 
 

@@ -17,17 +17,20 @@ from typing import Any, NamedTuple
 from headwater.core.errors import CorruptFile
 from headwater.core.types import Snapshot
 from headwater.engines import _worker
+from headwater.weights.projector import misfit, projector_of
 from headwater.weights.shards import gguf_models
 
 PACKAGE = "xllamacpp"
 PROMPT_CACHE_MIB = 256
 BATCH_PER_THREAD = 64
+PICTURE_BATCH = 256
+"""Some models (Gemma) read a picture in one batch or not at all, and theirs have so many tokens."""
 
 
 class LlamaCpp:
     name = "llamacpp"
     slots = 4
-    features = frozenset({"schema", "tools", "logprobs", "completions", "embeddings", "rerank"})
+    features = frozenset({"schema", "tools", "logprobs", "completions", "embeddings", "rerank", "vision"})
 
     def available(self) -> str | None:
         return None if find_spec(PACKAGE) else "llama.cpp is not installed: pip install xllamacpp"
@@ -43,8 +46,21 @@ class LlamaCpp:
         """Of several quantisations the one most people take, which is also the one the pages describe."""
         return next(iter(gguf_models(files)), None)
 
+    def projector(self, files: Sequence[str], path: str) -> str | None:
+        """The file through which `path` would see pictures."""
+        return projector_of(files, path)
+
+    def blind(self, snapshot: Snapshot, path: str) -> str | None:
+        """Why `path` would see no pictures, None if it does. Reads headers: blocking."""
+        projector = projector_of([entry.path for entry in snapshot.files], path)
+        if projector is None:
+            return "there is no projector beside it."
+        return misfit(Path(snapshot.folder) / path, Path(snapshot.folder) / projector)
+
     def command(self, snapshot: Snapshot, path: str, *, port: int, threads: int, context: int) -> list[str]:
-        return _worker.command(__name__, Path(snapshot.folder) / path, port=port, threads=threads, context=context)
+        argv = _worker.command(__name__, Path(snapshot.folder) / path, port=port, threads=threads, context=context)
+        projector = projector_of([entry.path for entry in snapshot.files], path)
+        return argv + (["--projector", str(Path(snapshot.folder) / projector)] if projector else [])
 
 
 ENGINE = LlamaCpp()
@@ -100,6 +116,11 @@ def _params(given: Any, said: _Said, key: str) -> Any:
         params.n_batch = params.n_ubatch = context
         if said.pooling == RANKS:
             params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+    for projector in given.projector:
+        # one that does not fit is left out, so that the model can be talked with; blind() tells why it sees nothing
+        if misfit(given.path, projector) is None:
+            params.mmproj.path, params.mmproj_use_gpu = str(projector), False
+            params.n_batch = params.n_ubatch = max(params.n_ubatch, PICTURE_BATCH)
     params.n_threads_http = slots + 4
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.verbosity = 2  # warnings: the timing of every request would drown the lines that explain a failure
@@ -107,7 +128,7 @@ def _params(given: Any, said: _Said, key: str) -> Any:
 
 
 def main() -> None:
-    given, key = _worker.arguments("A llama.cpp worker."), _worker.take_key()
+    given, key = _worker.arguments("A llama.cpp worker.", beside=("projector",)), _worker.take_key()
     _worker.die_with_parent()
     # OpenMP threads that spin while they wait starve everybody else on a shared machine; read when the library loads
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

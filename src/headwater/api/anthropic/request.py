@@ -98,7 +98,7 @@ class _Reading:
     def turn(self, where: str, turn: Turn) -> list[dict[str, Any]]:
         if isinstance(turn.content, str):
             return [{"role": turn.role, "content": turn.content}]
-        results, texts, calls, thoughts = [], [], [], []
+        results, parts, calls, thoughts = [], [], [], []
         for k, block in enumerate(turn.content):
             at = f"{where}.content[{k}]"
             match block.get("type"):
@@ -109,15 +109,18 @@ class _Reading:
                 case "thinking" if turn.role == "assistant":
                     thoughts.append(_string(at, block, "thinking"))
                 case "redacted_thinking":
-                    self._warn("redacted_thinking is ignored")
+                    self._warn(Ignored("redacted_thinking"))
+                case "image" if turn.role == "user":
+                    parts.append(_picture(at, block))
                 case _:
-                    texts.append(self._text(at, block))
-        said = {"role": turn.role, "content": "\n".join(texts)}
+                    parts.append({"type": "text", "text": self._text(at, block)})
+        shown = any(part["type"] == "image_url" for part in parts)
+        said = {"role": turn.role, "content": parts if shown else "\n".join(part["text"] for part in parts)}
         if calls:
             said["tool_calls"] = calls
         if thoughts:
             said["reasoning_content"] = "\n".join(thoughts)
-        return results + ([said] if texts or calls or not results else [])
+        return results + ([said] if parts or calls or not results else [])
 
     def text(self, where: str, given: str | list[dict[str, Any]]) -> str:
         if isinstance(given, str):
@@ -151,6 +154,19 @@ def _call(where: str, block: dict[str, Any]) -> dict[str, Any]:
         raise Malformed(f"{where}.input: must be an object.", where)
     return {"id": _string(where, block, "id"), "type": "function", "function": {
         "name": _string(where, block, "name"), "arguments": json.dumps(block["input"], ensure_ascii=False)}}
+
+
+def _picture(where: str, block: dict[str, Any]) -> dict[str, Any]:
+    source = block.get("source")
+    match source.get("type") if isinstance(source, dict) else None:
+        case "base64":
+            url = f"data:{_string(f'{where}.source', source, 'media_type')};base64,{_string(where, source, 'data')}"
+        case "url":
+            url = _string(f"{where}.source", source, "url")
+        case kind:
+            raise UnsupportedParameter(f"{where}.source is of type {str(kind)[:100]!r}; base64 and url are read.",
+                                       param=where)
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _string(where: str, block: dict[str, Any], name: str) -> str:

@@ -28,7 +28,7 @@ from headwater.api.parameters import extras
 from headwater.chat.complete import complete
 from headwater.chat.made import Made
 from headwater.chat.models import find_all
-from headwater.chat.types import ChatEvent, ChatRequest, Finished, Origin, Piece, Started, UnsupportedParameter
+from headwater.chat.types import ChatEvent, ChatRequest, Finished, Origin, Piece, Started
 from headwater.core.errors import HeadwaterError, NotSignedIn
 
 log = logging.getLogger("headwater.http")
@@ -104,11 +104,21 @@ def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
 def _message(n: int, message: dict[str, Any]) -> dict[str, Any]:
     """In chat's form: this API has no ids of calls, and arguments as objects."""
     told = {"role": message.get("role"), "content": message.get("content")}
+    if images := message.get("images"):
+        told["content"] = [*pictures(f"messages[{n}].images", images),
+                           {"type": "text", "text": message.get("content") or ""}]
     if message.get("role") == "tool":
         told["tool_call_id"] = str(message.get("tool_call_id") or message.get("tool_name") or "call")
     if calls := message.get("tool_calls"):
         told["tool_calls"] = [_call(n, call) for call in (calls if isinstance(calls, list) else [calls])]
     return told
+
+
+def pictures(where: str, given: Any) -> list[dict[str, Any]]:
+    """Parts in OpenAI's form out of a list of base64; pictures go before the text, as Ollama has them."""
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise Malformed(f"{where}: must be a list of texts in base64.", where)
+    return [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{one}"}} for one in given]
 
 
 def _call(n: int, call: Any) -> dict[str, Any]:

@@ -34,5 +34,6 @@ def _model(model: ChatModel, name: str) -> dict[str, Any]:
         "id": name, "object": "model", "created": int(model.repo.created_at), "owned_by": model.repo.owner,
         "headwater": {"repo": model.repo.full_name, "revision": model.commit.oid, "engine": model.engine.name,
                       "build": model.engine.build(), "file": model.path,
+                      "modalities": ["text", "image"] if model.projector else ["text"],
                       "license": data["license"] if isinstance(data.get("license"), str) else None},
     }

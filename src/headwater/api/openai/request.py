@@ -154,8 +154,10 @@ def _message(n: int, message: Message, warnings: list[str]) -> dict[str, Any]:
     if message.role == "function" or extra.get("function_call"):
         raise UnsupportedParameter("Calls come as tool_calls, and results in the role tool.", param=where)
     if message.name is not None:
-        warnings.append(f"{where}.name is ignored")
-    told = {"role": "system" if message.role == "developer" else message.role, "content": _text(n, message.content)}
+        warnings.append(Ignored(f"{where}.name"))
+    warnings += [Ignored(f"{where}.{name}") for name, value in extra.items()
+                 if value and name not in KNOWN_OF_MESSAGES]
+    told = {"role": "system" if message.role == "developer" else message.role, "content": _content(n, message)}
     if message.role == "tool":
         if not isinstance(extra.get("tool_call_id"), str):
             raise Malformed(f"{where}.tool_call_id: must be text.", where)
@@ -168,16 +170,26 @@ def _message(n: int, message: Message, warnings: list[str]) -> dict[str, Any]:
     return told
 
 
-def _text(n: int, content: str | list[dict[str, Any]] | None) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    texts = []
-    for k, part in enumerate(content):
-        where = f"messages[{n}].content[{k}]"
-        if part.get("type") != "text":
-            raise UnsupportedParameter(f"{where} is of type {str(part.get('type'))[:100]!r}; only text is read.",
-                                       param=where, hint="No model here sees or hears: no projector is loaded.")
-        if not isinstance(part.get("text"), str):
-            raise Malformed(f"{where}.text: must be text.", where)
-        texts.append(part["text"])
-    return "\n".join(texts)
+def _content(n: int, message: Message) -> str | list[dict[str, Any]]:
+    """Text; a list of parts where a picture is among them."""
+    if message.content is None or isinstance(message.content, str):
+        return message.content or ""
+    parts = [_part(f"messages[{n}].content[{k}]", part, message.role) for k, part in enumerate(message.content)]
+    if any(part["type"] == "image_url" for part in parts):
+        return parts
+    return "\n".join(part["text"] for part in parts)
+
+
+def _part(where: str, part: dict[str, Any], role: str) -> dict[str, Any]:
+    if part.get("type") == "image_url" and role == "user":
+        given = part.get("image_url")
+        url = given.get("url") if isinstance(given, dict) else given
+        if not isinstance(url, str) or not url:
+            raise Malformed(f"{where}.image_url.url: must be text.", where)
+        return {"type": "image_url", "image_url": {"url": url}}
+    if part.get("type") != "text":
+        raise UnsupportedParameter(f"{where} is of type {str(part.get('type'))[:100]!r}; only text is read, and what a "
+                                   "user shows as image_url.", param=where)
+    if not isinstance(part.get("text"), str):
+        raise Malformed(f"{where}.text: must be text.", where)
+    return {"type": "text", "text": part["text"]}

@@ -41,9 +41,12 @@ def _content(where: str, given: Any) -> Any:
     parts = []
     for part in given:
         kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "input_image" and part.get("image_url"):
+            parts.append({"type": "image_url", "image_url": {"url": part["image_url"]}})
+            continue
         if kind not in TEXTS:
-            raise UnsupportedParameter(f"{where} has a part of type {str(kind)[:100]!r}; only text is read.",
-                                       param="input", hint="No model here sees or hears: no projector is loaded.")
+            raise UnsupportedParameter(f"{where} has a part of type {str(kind)[:100]!r}; only text is read, and "
+                                       "input_image with an image_url.", param="input")
         if not isinstance(part.get("text"), str):
             raise Malformed(f"{where}: text must be text.", "input")
         parts.append({"type": "text", "text": part["text"]})
