@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from headwater.hub.backup import BackedUp, Restored, backup, check_whole, restor
 from headwater.hub.browse import files, resolve
 from headwater.hub.commit import describe
 from headwater.hub.imports import import_job
+from headwater.hub.intake import stage
 from headwater.hub.scan import scan_job
 from headwater.hub.snapshot import forget_snapshots, lay_out
 from headwater.hub.sweep import scrub_job, sweep_job
@@ -44,6 +45,7 @@ from headwater.storage.blobs import open_blobs
 from headwater.storage.database import Database, open_engine
 from headwater.storage.dump import SqlArchive
 from headwater.storage.records import Records, open_records
+from headwater.talks import Talks
 from headwater.web import mount as mount_pages
 
 log = logging.getLogger("headwater")
@@ -54,6 +56,7 @@ class App:
     settings: Settings
     hub: Hub
     chat: Chat
+    talks: Talks
     http: FastAPI
     records: Records
     archive: Archive
@@ -93,7 +96,8 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     pump = Pump(hub)
     http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None,
                    description="The Hugging Face Hub's API for its own clients, OpenAI's for theirs, and Headwater's.")
-    app = App(settings, hub, chat, http, records, SqlArchive(records.database), pump)
+    talks = Talks(settings, records.conversations, records.files, blobs, partial(stage, hub), now)
+    app = App(settings, hub, chat, talks, http, records, SqlArchive(records.database), pump)
     http.state.headwater = app
     _routes(http, app)
     return app
