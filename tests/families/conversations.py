@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import talkers
 from llama_cpp_files import template, vocabulary
+from talkers import Shape
+from vocabularies import NORMAL, Vocabulary, genuine
 
 from headwater.weights.describe import Template
 from headwater.weights.gguf import read_header
@@ -30,7 +34,12 @@ MINICPM = ("{% for message in messages %}{% if message['role'] == 'user' %}{{'<�
 class Family:
     """vocab: a genuine vocabulary, or marks in the genuine numbers. template: a genuine file, or our wording of a
     short one. opened: the end of the prompt for one user message. stops: of the answer. remarks: codes that must be
-    there; bad ones must not, unless named here."""
+    there; bad ones must not, unless named here.
+
+    shape, whole: the architecture and the vocabulary a tiny model of it is written with. said: what its GGUF files say
+    over that vocabulary. ends: the tokens such a model ends with, the second when it is asked for `again`. dated: the
+    template writes the day it is told.
+    """
 
     name: str
     stops: frozenset[int]
@@ -42,6 +51,24 @@ class Family:
     papers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bos: str | None = None
     remarks: frozenset[str] = frozenset()
+    shape: Shape = talkers.LLAMA
+    whole: Callable[[], Vocabulary] = field(default=lambda: genuine("llama-spm"))
+    said: Mapping[str, Any] = field(default_factory=dict)
+    ends: tuple[int, ...] = (2,)
+    dated: bool = False
+
+    @property
+    def wording(self) -> str | None:
+        """The chat template, None for a family whose files bring none."""
+        return template(self.file) if self.file else self.text
+
+    def write_gguf(self, folder: Path) -> Path:
+        """A repo of one file, as such repos are: template and ends in the GGUF and nowhere else."""
+        folder.mkdir(parents=True)
+        said = {f"tokenizer.{name}": value for name, value in self.said.items()}
+        talkers.write_gguf(folder / "model-F16.gguf", self.shape, self.whole(), self.ends,
+                           {"tokenizer.chat_template": self.wording, **said})
+        return folder
 
     def voice(self) -> Voice:
         marks, said = {text: Mark(number, True) for text, number in self.marks.items()}, {}
@@ -51,56 +78,97 @@ class Family:
             with FileSource(vocabulary(self.vocab)) as source:
                 said = dict(read_header(source).metadata)
         said.pop("tokenizer.chat_template", None)
-        text = template(self.file) if self.file else self.text
+        text = self.wording
         return Voice(self.papers.get("config", {}), self.papers.get("generation", {}), self.papers.get("tokenizer", {}),
                      said, marks, Template(text, self.file or "tokenizer_config.json") if text else None)
+
+
+DEEPSEEK2 = ("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ 'User: ' + "
+             "message['content'] + '\n\n' }}{% elif message['role'] == 'assistant' %}{{ 'Assistant: ' + "
+             "message['content'] + eos_token }}{% else %}{{ message['content'] + '\n\n' }}{% endif %}{% endfor %}"
+             "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}")
+
+
+def yi() -> Vocabulary:
+    return genuine("llama-spm").shifted(3, {**_YI, "<fim_prefix>": 14})
+
+
+def baichuan2() -> Vocabulary:
+    """Baichuan's pieces under Baichuan 2's names; the marks of its roles are ordinary pieces, as in its own file."""
+    return genuine("baichuan").with_marks({"<reserved_106>": 195, "<reserved_107>": 196}, NORMAL)
+
+
+def deepseek() -> Vocabulary:
+    """V3's numbers over the pieces of DeepSeek's first models."""
+    first = {text: number for text, number in _DS.items() if number < 2}
+    return genuine("deepseek-llm").shifted(0, first).with_marks(_DS)
 
 
 _IM = "<|im_start|>assistant\n"
 _L3 = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 _DS = {"<｜begin▁of▁sentence｜>": 0, "<｜end▁of▁sentence｜>": 1, "<｜User｜>": 128803, "<｜Assistant｜>": 128804,
        "<think>": 128798, "</think>": 128799}
+_DS_SAYS = {"ggml.bos_token_id": 0, "ggml.eos_token_id": 1, "ggml.padding_token_id": 1, "ggml.add_bos_token": True,
+            "ggml.pre": "deepseek-v3"}
 _DS_PAPERS = {"tokenizer": {"bos_token": {"content": "<｜begin▁of▁sentence｜>"}, "add_bos_token": True,
                             "eos_token": {"content": "<｜end▁of▁sentence｜>"}}, "config": {"eos_token_id": 1}}
 _QWEN_PAPERS = {"tokenizer": {"bos_token": None, "eos_token": "<|im_end|>", "add_bos_token": False},
                 "config": {"eos_token_id": 151645, "bos_token_id": 151643},
                 "generation": {"eos_token_id": [151645, 151643]}}
 _YI = {"<|startoftext|>": 1, "<|endoftext|>": 2, "<|im_start|>": 6, "<|im_end|>": 7}
+_YI_SAYS = {"ggml.bos_token_id": 1, "ggml.eos_token_id": 2, "ggml.add_bos_token": False}
 _YI_PAPERS = {"config": {"eos_token_id": 2, "bos_token_id": 1}, "generation": {"eos_token_id": 7},
               "tokenizer": {"eos_token": "<|endoftext|>", "bos_token": "<|startoftext|>", "add_bos_token": False}}
 
 FAMILIES = (
-    Family("Yi", frozenset({2, 7}), _IM, marks=_YI, text=CHATML, papers=_YI_PAPERS, bos="<|startoftext|>"),
+    Family("Yi", frozenset({2, 7}), _IM, marks=_YI, text=CHATML, papers=_YI_PAPERS, bos="<|startoftext|>",
+           whole=yi, said=_YI_SAYS, ends=(2, 7)),
     Family("Yi, no template", frozenset({2, 7}), _IM, marks=_YI, papers=_YI_PAPERS, bos="<|startoftext|>",
-           remarks=frozenset({"default"})),
+           remarks=frozenset({"default"}),
+           whole=yi, said=_YI_SAYS, ends=(2, 7)),
     Family("Llama 2", frozenset({2}), "[/INST]", vocab="llama-spm", text=LLAMA2, bos="<s>",
            remarks=frozenset({"double-bos", "no-opening"})),
     Family("Llama 3", frozenset({128001, 128009}), _L3, vocab="llama-bpe", file="meta-llama-Llama-3.1-8B-Instruct",
-           bos="<|begin_of_text|>", remarks=frozenset({"double-bos", "end-unnamed"})),
+           bos="<|begin_of_text|>", remarks=frozenset({"double-bos", "end-unnamed"}), dated=True,
+           shape=talkers.LLAMA_GROUPED, whole=lambda: genuine("llama-bpe"), ends=(128009, 128001)),
     Family("Llama 3, no template", frozenset({128001, 128009}), _L3, vocab="llama-bpe", bos="<|begin_of_text|>",
-           remarks=frozenset({"default"})),
+           remarks=frozenset({"default"}),
+           shape=talkers.LLAMA_GROUPED, whole=lambda: genuine("llama-bpe"), ends=(128009, 128001)),
     Family("Qwen 1", frozenset({151643, 151645}), _IM,
            marks={"<|endoftext|>": 151643, "<|im_start|>": 151644, "<|im_end|>": 151645},
-           papers={"generation": {"eos_token_id": 151643}}, remarks=frozenset({"default", "no-bos"})),
+           papers={"generation": {"eos_token_id": 151643}}, remarks=frozenset({"default", "no-bos"}),
+           shape=talkers.QWEN, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
     Family("Qwen 2", frozenset({151643, 151645}), _IM, vocab="qwen2", text=CHATML, papers=_QWEN_PAPERS,
-           remarks=frozenset({"no-bos"})),
+           remarks=frozenset({"no-bos"}),
+           shape=talkers.QWEN2, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
     Family("Qwen 2.5", frozenset({151643, 151645}), _IM, vocab="qwen2", file="Qwen-Qwen2.5-7B-Instruct",
-           remarks=frozenset({"no-bos", "end-unnamed"})),
+           remarks=frozenset({"no-bos", "end-unnamed"}),
+           shape=talkers.QWEN2, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
     Family("Qwen 3", frozenset({151643, 151645}), _IM, vocab="qwen2", file="Qwen-Qwen3-0.6B", papers=_QWEN_PAPERS,
-           remarks=frozenset({"no-bos", "switch"})),
+           remarks=frozenset({"no-bos", "switch"}),
+           shape=talkers.QWEN3, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
     Family("Baichuan 2", frozenset({2}), "<reserved_107>",
            marks={"<s>": 1, "</s>": 2, "<reserved_106>": 195, "<reserved_107>": 196},
-           papers={"config": {"eos_token_id": 2}}, remarks=frozenset({"default", "no-end"})),
+           papers={"config": {"eos_token_id": 2}}, remarks=frozenset({"default", "no-end"}),
+           shape=talkers.BAICHUAN, whole=baichuan2),
     Family("Baichuan", frozenset({2}), "<reserved_103>", vocab="baichuan", bos="<s>",
-           remarks=frozenset({"default", "pieces"})),
+           remarks=frozenset({"default", "pieces"}),
+           shape=talkers.BAICHUAN, whole=lambda: genuine("baichuan")),
+    Family("DeepSeek V2", frozenset({100001}), "Assistant:", vocab="deepseek-llm", text=DEEPSEEK2,
+           bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos"}), shape=talkers.DEEPSEEK2,
+           whole=lambda: genuine("deepseek-llm"), ends=(100001,)),
     Family("DeepSeek R1", frozenset({1}), "<｜Assistant｜><think>\n", marks=_DS, papers=_DS_PAPERS,
-           file="llama-cpp-deepseek-r1", bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos", "thinks"})),
+           file="llama-cpp-deepseek-r1", bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos", "thinks"}),
+           shape=talkers.DEEPSEEK3, whole=deepseek, said=_DS_SAYS, ends=(1,)),
     Family("DeepSeek R1 distilled", frozenset({1}), "<think>\n</think>", marks=_DS, papers=_DS_PAPERS,
            file="deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", bos="<｜begin▁of▁sentence｜>",
-           remarks=frozenset({"double-bos", "switch"})),
+           remarks=frozenset({"double-bos", "switch"}),
+           shape=talkers.QWEN2, whole=deepseek, said=_DS_SAYS, ends=(1,)),
     Family("DeepSeek V3.1", frozenset({1}), "<｜Assistant｜><think></think>", marks=_DS, papers=_DS_PAPERS,
-           file="deepseek-ai-DeepSeek-V3.1", bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos"})),
+           file="deepseek-ai-DeepSeek-V3.1", bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos"}),
+           shape=talkers.DEEPSEEK3, whole=deepseek, said=_DS_SAYS, ends=(1,)),
     Family("MiniCPM", frozenset({2}), "<AI>", vocab="llama-spm", text=MINICPM, bos="<s>",
            papers={"tokenizer": {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}},
-           remarks=frozenset({"no-opening", "no-end"})),
+           remarks=frozenset({"no-opening", "no-end"}),
+           shape=talkers.MINICPM),
 )
