@@ -12,7 +12,7 @@ help: ## what can be made
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e .
+	$(BIN)/pip install --quiet -e '.[film]'
 	@touch $@
 
 install: $(VENV)/.installed ## make .venv and install Headwater in it
@@ -21,7 +21,7 @@ up: install ## install, add the starter model, serve the hub (HOST=127.0.0.1 POR
 	$(BIN)/headwater up --starter $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(if $(DATA),--data $(DATA))
 
 $(VENV)/.tests: pyproject.toml $(VENV)/.installed
-	$(BIN)/pip install --quiet -e '.[test,postgres]'
+	$(BIN)/pip install --quiet -e '.[test,postgres,film]'
 	@touch $@
 
 test: $(VENV)/.tests ## install what tests need and run them all

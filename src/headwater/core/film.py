@@ -1,0 +1,143 @@
+"""What is asked of a film engine, what it answers, and the port it implements (film_engines/, one file or folder each).
+
+A request is complete before an engine sees it: the seed is drawn, the model pinned to a revision, files lie on disk.
+The same request, engine build and revision give the same frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+AXES = ("horizontal", "vertical", "pan", "tilt", "roll", "zoom")
+"""The camera's six axes, as Kling's API names them. Each goes from -10 to 10; at most one is not zero."""
+
+Point = tuple[float, float]
+"""x, y as shares of width and height, origin top left."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A still that goes into the film. role: "first" frame, "last" frame, or a "reference" of what is to be seen."""
+
+    role: Literal["first", "last", "reference"]
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Brush:
+    """A painted part of the first frame (a picture of its size, white where painted) and the way it takes: at least
+    two points, the first where it starts. No points: the part keeps still."""
+
+    mask: Path
+    way: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilmRequest:
+    """engine: its name on the shelf. model: owner/name, "" for an engine that needs none; folder: its files.
+
+    kind: "t2v" from words, "i2v" from a picture. Frames are fps * seconds, at even width and height. points: landmarks
+    a person corrected, by the engine's own names; None when nobody did. steps and guidance None mean the model's own.
+    """
+
+    engine: str
+    kind: Literal["t2v", "i2v"]
+    prompt: str
+    seconds: float
+    fps: int
+    width: int
+    height: int
+    seed: int
+    model: str = ""
+    revision: str = ""
+    folder: Path | None = None
+    negative: str = ""
+    pictures: tuple[Picture, ...] = ()
+    brushes: tuple[Brush, ...] = ()
+    camera: dict[str, float] = field(default_factory=dict)
+    steps: int | None = None
+    guidance: float | None = None
+    preset: Literal["draft", "normal", "best"] = "normal"
+    points: dict[str, Point] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> int:
+        return max(1, round(self.seconds * self.fps))
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """The request as the engine will run it. notes: what was changed or cannot be followed, a sentence each."""
+
+    request: FilmRequest
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a page offers and an API refuses. kinds of FilmRequest; seconds at most; which controls have an effect.
+
+    generates: the pictures come out of a trained model. False for an engine that only moves what the photo shows.
+    """
+
+    kinds: frozenset[str]
+    max_seconds: float
+    max_side: int
+    generates: bool
+    needs_model: bool
+    camera: bool = False
+    brushes: bool = False
+    last_frame: bool = False
+    negative: bool = False
+    extend: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of work (expected, and the range most films fall in) and bytes of memory. None: not measured yet."""
+
+    seconds: float | None
+    low: float | None
+    high: float | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the work stands: stage ("read", "frames", "denoise", "decode", …), i of n done; preview: a JPEG or None."""
+
+    stage: str
+    i: int
+    n: int
+    preview: bytes | None = None
+
+
+class FilmEngine(Protocol):
+    """Makes the frames of a film. Runs in a child process of its own, under limits; knows no hub and no database."""
+
+    name: str
+
+    def available(self) -> str | None:
+        """None when it can run here, else the sentence that says how to install it."""
+
+    def build(self) -> str:
+        """Name and version of what computes."""
+
+    def accepts(self, files: tuple[str, ...]) -> str | None:
+        """None when a repo with these files is a model of this engine's, else why not."""
+
+    def describe(self, folder: Path | None) -> Capabilities: ...
+
+    def normalise(self, request: FilmRequest) -> Normalised:
+        """Raises BadInput for what it cannot do at all, with the reason."""
+
+    def estimate(self, request: FilmRequest) -> Estimate: ...
+
+    def frames(self, request: FilmRequest, tell: Callable[[Step], None],
+               should_stop: Callable[[], bool]) -> Iterator[Any]:
+        """uint8 arrays (height, width, 3), RGB, `request.frames` of them; fewer when should_stop() became true."""
