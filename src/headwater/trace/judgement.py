@@ -60,6 +60,8 @@ class NullFigures:
 
     @property
     def says(self) -> str:
+        if not self.n:
+            return "no independent pairs of this kind are known yet"
         return f"{self.as_high} of {self.n:,} independent pairs as high"
 
 

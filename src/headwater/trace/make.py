@@ -33,6 +33,7 @@ from headwater.weights.tokens import Tokens
 
 MEMORY = 700_000_000
 MAX_WIDTH = 1 << 15
+LATTICE_NUMBERS = 1_024
 DOWN_LAYERS = 4
 """Gated layers whose down profiles are kept: they serve the evidence page, not the verdict."""
 _SAMPLE = 256
@@ -164,9 +165,13 @@ class _Pass:
         parts |= {f"attention{n}": (matrix,) for n, matrix in enumerate(layer.attention[:4])}
         for role, matrices in parts.items():
             for matrix in matrices:
-                rows = hashes.probe(self.reader.of(matrix.tensor), matrix.tensor)
-                raw[role] = hashes.row_signs(rows)
+                # Blocks of a quantisation lie along the stored rows, whichever way the neurons do.
+                stored = Matrix(matrix.tensor)
+                rows = self.reader.corner(stored, hashes.probed_rows(stored.shape[0]), LATTICE_NUMBERS)
                 lattice[role] = round(hashes.lattice(rows), 4)
+                if role in ("gate", "up"):
+                    rows = self.reader.corner(matrix, hashes.probed_rows(matrix.shape[0]), hashes.ROW_SIGNS)
+                raw[role] = hashes.row_signs(rows)
         return raw, lattice
 
     def _hashes(self) -> np.ndarray:

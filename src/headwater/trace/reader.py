@@ -199,6 +199,16 @@ class Reader:
             pieces.append(block.sum(1) if weight is None else block @ weight)
         return np.concatenate(pieces) if pieces else np.zeros(0)
 
+    def corner(self, matrix: Matrix, numbers: np.ndarray, width: int) -> np.ndarray:
+        """float32 (len(numbers), at most width): the first numbers of neurons that stand one after another."""
+        first, last = (int(n) + (matrix.span[0] if matrix.span else 0) for n in (numbers[0], numbers[-1] + 1))
+        tensor, source = matrix.tensor, self.of(matrix.tensor)
+        if not matrix.columns:
+            block = values.rows(source, tensor, first, last)
+            return self._unscaled(tensor, block, np.arange(first, last))[:, :width]
+        block = values.rows(source, tensor, 0, min(width, tensor.shape[0]))
+        return self._unscaled(tensor, block, np.arange(len(block)))[:, first:last].T
+
     def vector(self, tensor: Tensor) -> np.ndarray:
         return values.rows(self.of(tensor), tensor).reshape(-1)
 

@@ -1,0 +1,89 @@
+"""Which of two kin came from which, as far as their weights show it; else it is left open.
+
+A list of clues, each with its strength. Two that contradict each other, or only weak ones, leave the direction open.
+The rules presume kinship: for unrelated models they mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from headwater.trace.judgement import Direction, Evidence, Strength
+
+SPEAKS: tuple[Strength, ...] = ("proof", "strong", "moderate")
+_OTHER = {"a": "b", "b": "a"}
+
+
+def find_direction(evidence: Mapping[str, Evidence]) -> tuple[Direction, tuple[Evidence, ...]]:
+    """evidence: by name. The strongest clues decide if they agree."""
+    clues = list(_clues(evidence))
+    for strength in SPEAKS:
+        children = {str(clue.figures["child"]) for clue in clues if clue.strength == strength}
+        if len(children) == 1:
+            child = children.pop()
+            return ("a-from-b" if child == "a" else "b-from-a"), tuple(clues)
+        if children:
+            return "unknown", tuple(clues)
+    return "unknown", tuple(clues)
+
+
+def both_are_children(clues: tuple[Evidence, ...]) -> bool:
+    """Whether each has been through something the other has not: then neither is the other's parent."""
+    return len({str(clue.figures["child"]) for clue in clues if clue.strength in SPEAKS}) == 2
+
+
+def _clues(evidence: Mapping[str, Evidence]) -> Iterator[Evidence]:
+    parts, precision = evidence["parts"].figures, evidence["precision"].figures
+    yield from _experts_and_layers(parts)
+    for name, what in (("neurons", "neurons in each layer"), ("width", "numbers in the stream")):
+        fewer = _less(parts, name)
+        if fewer and not _less(parts, "experts"):
+            yield _clue(f"fewer {name}", "strong", fewer, f"has fewer {what}: training does not add any")
+    yield from _rounding(precision)
+    words = evidence["tokenizer"].figures
+    if not words.get("same", True) and "a_in_b" in words:
+        for child, inside, outside in (("b", "a_in_b", "b_in_a"), ("a", "b_in_a", "a_in_b")):
+            if float(words[inside] or 0) > 0.99 and words[child] > words[_OTHER[child]] * 1.02:  # type: ignore[operator]
+                strength: Strength = "moderate" if float(words[outside] or 0) < 0.98 else "weak"
+                yield _clue("more tokens", strength, child, "has all the other's words and more: vocabularies are "
+                            "extended more often than cut")
+    ratio = evidence["norms"].figures.get("b_over_a")
+    if ratio is not None and abs(float(ratio) - 1) > 0.005:
+        yield _clue("norms", "weak", "b" if float(ratio) > 1 else "a",
+                    "has the larger norms, which training mostly lets grow")
+
+
+def _experts_and_layers(parts: Mapping[str, object]) -> Iterator[Evidence]:
+    dense = _less(parts, "experts")
+    if dense and parts[f"experts_{dense}"] == 1:
+        yield _clue("experts", "strong", _OTHER[dense], "has several experts made of the other's one MLP")
+    fewer = _less(parts, "layers")
+    if not fewer:
+        return
+    more = _OTHER[fewer]
+    if parts[f"twice_{more}"]:
+        yield _clue("layers twice", "strong", more, "has layers twice that the other has once")
+    else:
+        yield _clue("fewer layers", "strong", fewer, "has only some of the other's layers")
+
+
+def _rounding(precision: Mapping[str, object]) -> Iterator[Evidence]:
+    bits = {side: float(precision[f"bits_{side}"]) for side in "ab"}  # type: ignore[arg-type]
+    lattice = {side: float(precision[f"lattice_{side}"]) for side in "ab"}  # type: ignore[arg-type]
+    for child in "ab":
+        other = _OTHER[child]
+        if lattice[child] > 0.9 and lattice[other] < 0.1:
+            yield _clue("rounded", "moderate", child, "lies on few values, as after 4 bits, and the other does not")
+        elif bits[child] < 12 <= bits[other]:
+            yield _clue("fewer bits", "moderate", child, f"keeps {bits[child]:.1f} bits a number and the other "
+                        f"{bits[other]:.1f}")
+
+
+def _less(parts: Mapping[str, object], name: str) -> str | None:
+    """The side that has fewer, or None."""
+    a, b = parts[f"{name}_a"], parts[f"{name}_b"]
+    return None if a == b else "a" if a < b else "b"  # type: ignore[operator]
+
+
+def _clue(name: str, strength: Strength, child: str, why: str) -> Evidence:
+    return Evidence(name, strength, f"{child.upper()} {why}.", {"child": child})

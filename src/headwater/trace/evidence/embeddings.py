@@ -1,0 +1,35 @@
+"""Embedding rows of shared words, number by number: alike only where the residual stream has one basis in both.
+
+Models that began apart have bases of their own, so the figure is near zero, whatever both know of the words. A
+rotation or permutation of the stream hides it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headwater.trace.compared import Compared
+from headwater.trace.judgement import Evidence
+
+FEWEST = 24
+LINE = 0.2
+"""Unrelated models with real tokenizers reach 0.03 in size (docs/design/007-judgement.md)."""
+
+
+def look(pair: Compared) -> Evidence:
+    first, second = pair.shared_words
+    if not len(pair.a.embedding) or not len(pair.b.embedding) or len(first) < FEWEST:
+        return Evidence("embeddings", "none", "Too few words have an embedding in both.", {"words": len(first)})
+    if pair.a.architecture.width != pair.b.architecture.width:
+        return Evidence("embeddings", "none", "Their residual streams have other widths.", {"words": len(first)})
+    one, two = (np.unpackbits(print_.embedding[places], axis=1) * np.int8(2) - np.int8(1)
+                for print_, places in ((pair.a, first), (pair.b, second)))
+    cosine = float((one * two).mean(dtype=np.float64))
+    figures = {"cosine": round(cosine, 4), "words": len(first)}
+    says = f"Signs of the embeddings of {len(first)} shared words correlate at {cosine:.2f}"
+    if cosine >= LINE:
+        return Evidence("embeddings", "strong", f"{says}: one basis of the residual stream.", figures)
+    return Evidence("embeddings", "none", f"{says}: as in models with bases of their own.", figures)
+
+
+EVIDENCE = look
