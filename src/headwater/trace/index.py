@@ -25,12 +25,12 @@ import numpy as np
 from headwater.core.errors import HeadwaterError
 from headwater.trace import fingerprint
 from headwater.trace.fingerprint import Fingerprint, unpack
-from headwater.trace.index_tables import BYTES, NEAR, Tables, distances, keys_of
+from headwater.trace.index_tables import BYTES, KEY_BITS, NEAR, Tables, distances, keys_of
 
 FORMAT = 1
 VECTORS = 128
-ASKED = 960
-"""Neurons of the upload that vote."""
+ASKED = ((960, KEY_BITS), (40 * fingerprint.NEURONS, 19))
+"""How many neurons of an upload vote, and bits of a key: where the first finds nobody, the second looks closer."""
 HASHES = 32
 FEWEST_VOTES = 2
 FAMILY = 0.5
@@ -71,15 +71,14 @@ class Index:
 
     def candidates(self, made: Fingerprint, *, limit: int = 20, without: Collection[int] = ()) -> list[Candidate]:
         """At most `limit`, likeliest first, each once."""
-        asked = _vectors(made, ASKED)
         with self._lock:
-            found = self._by_neurons(asked, made, limit)
+            found = self._by_neurons(made, limit)
             for candidate in (*self._by_tensors(made.tensors), *self._by_tokens(made)):
                 found.setdefault(candidate.id, candidate)
         return [c for c in found.values() if c.id not in without][:limit]
 
-    def _by_neurons(self, asked: np.ndarray, made: Fingerprint, limit: int) -> dict[int, Candidate]:
-        voted = self._votes(asked)
+    def _by_neurons(self, made: Fingerprint, limit: int) -> dict[int, Candidate]:
+        voted = self._votes(made)
         families: list[list[Candidate]] = []
         for place, (head, share) in enumerate(voted[:limit]):
             members = self._members.get(head, [])
@@ -100,13 +99,16 @@ class Index:
             return None
         return Candidate(int(self._records["id"][slot]), round(float(share), 4), why)
 
-    def _votes(self, asked: np.ndarray) -> list[tuple[int, float]]:
-        """(slot of a head, share of its neurons that have a near one among `asked`), most first."""
-        near = self._tables.near(asked, self._vectors())
-        slots, counts = np.unique(np.unique(near) // VECTORS, return_counts=True)
+    def _votes(self, made: Fingerprint) -> list[tuple[int, float]]:
+        """(slot of a head, share of its neurons that a near one of `made` voted for), most first."""
+        for most, bits in ASKED:
+            near = self._tables.near(_vectors(made, most), self._vectors(), bits)
+            slots, counts = np.unique(np.unique(near) // VECTORS, return_counts=True)
+            slots, counts = slots[counts >= FEWEST_VOTES], counts[counts >= FEWEST_VOTES]
+            if len(slots):
+                break
         shares = counts / np.maximum(self._records["count"][slots], 1)
-        order = np.argsort(-shares, kind="stable")
-        return [(int(slots[n]), float(shares[n])) for n in order if counts[n] >= FEWEST_VOTES]
+        return [(int(slots[n]), float(shares[n])) for n in np.argsort(-shares, kind="stable")]
 
     def _ranked(self, head: int, members: list[int], made: Fingerprint) -> list[Candidate]:
         """Members of a family, nearest first, by the neurons that stand where the head's stand."""
@@ -174,7 +176,7 @@ class Index:
             kept = _vectors(made, VECTORS)
             head, vectors = len(self._records), np.zeros((VECTORS, BYTES), np.uint8)
             vectors[:len(kept)] = kept
-            for nearest, _ in self._votes(_vectors(made, ASKED))[:1]:
+            for nearest, _ in self._votes(made)[:1]:
                 aligned, here = self._aligned(nearest, made)
                 if here.sum() >= FAMILY * self._records["count"][nearest]:
                     head, vectors = nearest, aligned

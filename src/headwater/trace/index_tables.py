@@ -21,6 +21,7 @@ from headwater.trace.frame import DIMENSIONS
 
 BYTES = DIMENSIONS // 8
 BANDS = 8
+KEY_BITS = 24
 NEAR = 240
 """Bits two vectors of kin may differ in."""
 TAIL = 32_768
@@ -85,10 +86,10 @@ class Tables:
         if sum(part.shape[1] for part in self._tail) >= TAIL:
             self._flush()
 
-    def near(self, asked: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    def near(self, asked: np.ndarray, vectors: np.ndarray, bits: int = KEY_BITS) -> np.ndarray:
         """Numbers of the vectors that are near one of `asked` (m, BYTES) and have a key in common with it. May repeat.
 
-        vectors: (numbers, BYTES), what numbers stand for.
+        vectors: (numbers, BYTES), what numbers stand for. bits: of the key that must be in common, its first.
         """
         if not len(asked) or not self.stop:
             return np.zeros(0, np.int64)
@@ -96,7 +97,7 @@ class Tables:
             self._sorted = np.sort(np.concatenate(self._tail, axis=1), axis=1)
         tables = [table for _, _, table in self._segments] + ([self._sorted] if self._sorted is not None else [])
         keys = keys_of(asked, np.arange(len(asked)))
-        found = [_near(table[band], keys[band], asked, vectors) for table in tables for band in range(BANDS)]
+        found = [_near(table[band], keys[band], asked, vectors, bits) for table in tables for band in range(BANDS)]
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def _flush(self) -> None:
@@ -125,11 +126,11 @@ def _map(path: Path, size: int) -> np.ndarray:
     return np.memmap(path, _U64, "r", shape=(BANDS, size // (8 * BANDS)))
 
 
-def _near(table: np.ndarray, keys: np.ndarray, asked: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    ordered = np.sort(keys)
-    first = (ordered >> _U64(32)) << _U64(32)
+def _near(table: np.ndarray, keys: np.ndarray, asked: np.ndarray, vectors: np.ndarray, bits: int) -> np.ndarray:
+    ordered, left_out = np.sort(keys), _U64(32 + KEY_BITS - bits)
+    first = (ordered >> left_out) << left_out
     low = np.searchsorted(table, first)
-    high = np.searchsorted(table, first + _U64(1 << 32))
+    high = np.searchsorted(table, first + (_U64(1) << left_out))
     many = np.minimum(high - low, _MOST)
     total = int(many.sum())
     if not total:

@@ -439,13 +439,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def limit_self(*, memory: int, seconds: int) -> None:
-    """This process may take so much address space and CPU time, write no file, and gives way to others."""
+def limit_self(*, memory: int, seconds: int, files: int = 64) -> None:
+    """This process may take so much address space and CPU time, have so many files open, write none, and gives way to
+    others."""
     import resource
 
     os.nice(10)
 
-    wanted = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 64}
+    wanted = {"RLIMIT_AS": memory, "RLIMIT_CPU": seconds, "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": files}
     for name, value in wanted.items():
         try:
             resource.setrlimit(getattr(resource, name), (value, value))

@@ -1,0 +1,96 @@
+"""Make one fingerprint in a process of its own: python -I -m headwater.trace.child
+
+A model file is a stranger's. Whatever it makes of the reading, it does so with little memory, little time, no file to
+write and nothing of the hub in reach. First line in: JSON {files: {path: {size, local}}, memory, seconds}, local a path
+of this machine or null. Lines out, JSON each: {progress}, {read} and {tokens} (asked of the parent, which answers a
+line {size} and as many bytes), at last {problem} or {done} and as many bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, BinaryIO
+
+from headwater.core.errors import HeadwaterError
+from headwater.trace.make import make_fingerprint
+from headwater.weights import tokens
+from headwater.weights.pickles import limit_self
+from headwater.weights.source import FileSource, Source, whole
+
+AHEAD = 4 << 20
+"""Bytes fetched at once where a file is read in order: a question to the parent may be one over a network."""
+
+
+class Parent:
+    """The two pipes."""
+
+    def __init__(self, into: BinaryIO, out: BinaryIO):
+        self._in, self._out = into, out
+
+    def first(self) -> dict[str, Any]:
+        return json.loads(self._in.readline())
+
+    def say(self, body: bytes = b"", **what: Any) -> None:
+        self._out.write(json.dumps(what).encode() + b"\n" + body)
+        self._out.flush()
+
+    def ask(self, **what: Any) -> tuple[dict[str, Any], bytes]:
+        self.say(**what)
+        answer = json.loads(self._in.readline())
+        return answer, self._in.read(answer["size"])
+
+
+class AskedSource:
+    """A file whose bytes the parent has. Holds at most AHEAD bytes, of which it expects to be asked next."""
+
+    gap_bytes = 64 << 10
+
+    def __init__(self, parent: Parent, path: str, size: int):
+        self.size, self._parent, self._path = size, parent, path
+        self._start, self._held, self._next = 0, b"", -1
+
+    def read(self, start: int, stop: int) -> bytes:
+        if not self._start <= start <= stop <= self._start + len(self._held):
+            end = max(stop, min(self.size, start + AHEAD)) if start == self._next else stop
+            self._held = whole(self._parent.ask(read=[self._path, start, end])[1], start, end)
+            self._start = start
+        self._next = stop
+        return self._held[start - self._start:stop - self._start]
+
+
+def run(parent: Parent, asked: dict[str, Any]) -> None:
+    files = asked["files"]
+
+    def open_file(path: str) -> Source:
+        local = files[path]["local"]
+        return FileSource(local) if local else AskedSource(parent, path, files[path]["size"])
+
+    def guess_tokens(rows: int) -> tokens.Tokens | None:
+        answer, data = parent.ask(tokens=rows)
+        return tokens.read_tokens(answer["name"], data) if data else None
+
+    made = make_fingerprint(open_file, {path: file["size"] for path, file in files.items()},
+                            lambda done, total: parent.say(progress=[done, total]), guess_tokens)
+    data = made.to_bytes()
+    parent.say(data, done=len(data))
+
+
+def main() -> int:
+    parent = Parent(sys.stdin.buffer, sys.stdout.buffer)
+    asked = parent.first()
+    limit_self(memory=asked["memory"], seconds=asked["seconds"], files=1200)
+    try:
+        run(parent, asked)
+    except HeadwaterError as error:
+        parent.say(problem=error.message)
+    except MemoryError:
+        parent.say(problem=f"it takes more than {asked['memory'] >> 20} MiB of memory to read.")
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, ArithmeticError, RecursionError,
+            OSError) as error:
+        parent.say(problem=f"it is not what its header says ({type(error).__name__}).")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
