@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headwater.core.errors import CorruptFile
+from headwater.core.settings import Settings
 from headwater.core.types import Snapshot
-from headwater.engines import _worker
+from headwater.engines import _native, _worker
+from headwater.weights.adapter import adapter_of
+from headwater.weights.adapter import misfit as adapter_misfit
 from headwater.weights.projector import misfit, projector_of
 from headwater.weights.shards import gguf_models
 
@@ -30,7 +33,8 @@ PICTURE_BATCH = 256
 class LlamaCpp:
     name = "llamacpp"
     slots = 4
-    features = frozenset({"schema", "tools", "logprobs", "completions", "embeddings", "rerank", "vision"})
+    features = frozenset({"schema", "tools", "logprobs", "completions", "embeddings", "rerank", "vision",
+                          "adapters"})
 
     def available(self) -> str | None:
         return None if find_spec(PACKAGE) else "llama.cpp is not installed: pip install xllamacpp"
@@ -41,6 +45,16 @@ class LlamaCpp:
         except PackageNotFoundError:
             return "llama.cpp (not installed)"
         return f"llama.cpp b{release.rsplit('.', 1)[-1]} ({PACKAGE} {release})"
+
+    def environment(self, settings: Settings, snapshot: Snapshot, path: str) -> dict[str, str]:
+        """Which build the worker becomes: the one made for this processor where there is one and settings allow."""
+        native = _native.chosen(settings)
+        return {"HEADWATER_NATIVE_BUILD": str(settings.data / _native.FOLDER / native.name)} if native else {}
+
+    def build_in(self, settings: Settings) -> str:
+        """What a worker started now computes with; for receipts."""
+        native = _native.chosen(settings)
+        return native.says if native else self.build()
 
     def accepts(self, files: Sequence[str]) -> str | None:
         """Of several quantisations the one most people take, which is also the one the pages describe."""
@@ -57,10 +71,20 @@ class LlamaCpp:
             return "there is no projector beside it."
         return misfit(Path(snapshot.folder) / path, Path(snapshot.folder) / projector)
 
-    def command(self, snapshot: Snapshot, path: str, *, port: int, threads: int, context: int) -> list[str]:
+    def adapter(self, files: Sequence[str]) -> str | None:
+        """The file that is a repo's LoRA adapter."""
+        return adapter_of(files)
+
+    def adapter_misfit(self, model: Path, adapter: Path) -> str | None:
+        """Why the adapter cannot be put on the model, None if it can. Reads headers: blocking."""
+        return adapter_misfit(model, adapter)
+
+    def command(self, snapshot: Snapshot, path: str, *, port: int, threads: int, context: int,
+                adapters: Sequence[Path] = ()) -> list[str]:
         argv = _worker.command(__name__, Path(snapshot.folder) / path, port=port, threads=threads, context=context)
         projector = projector_of([entry.path for entry in snapshot.files], path)
-        return argv + (["--projector", str(Path(snapshot.folder) / projector)] if projector else [])
+        argv += ["--projector", str(Path(snapshot.folder) / projector)] if projector else []
+        return [*argv, *(part for adapter in adapters for part in ("--adapter", str(adapter)))]
 
 
 ENGINE = LlamaCpp()
@@ -87,6 +111,8 @@ def _read(path: Path) -> _Said:
     with FileSource(path) as source:
         said = read_header(source).metadata
     kind = said.get("general.architecture")
+    if said.get("general.type") == "adapter":
+        raise CorruptFile("this is an adapter and no model by itself; ask for it as owner/base+owner/adapter.")
     length, pooling = said.get(f"{kind}.context_length"), said.get(f"{kind}.pooling_type")
     return _Said(length if isinstance(length, int) and length > 0 else None,
                  pooling if isinstance(pooling, int) and pooling > 0 else None)
@@ -97,7 +123,7 @@ def _params(given: Any, said: _Said, key: str) -> Any:
     import xllamacpp
 
     params, context = xllamacpp.CommonParams(), min(given.context, said.context or given.context)  # of one request
-    params.model.path = str(given.path)
+    params.model.path = os.environ.get("HEADWATER_WORKER_FORM") or str(given.path)  # the same weights, stored faster
     own = given.path.parent / "chat_template.jinja"
     if own.is_file():  # what the repo says beside the file goes before what is in it, as on the pages
         params.chat_template = own.read_text("utf-8")
@@ -110,7 +136,8 @@ def _params(given: Any, said: _Said, key: str) -> Any:
     params.n_ctx = context * slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads
     # a hang-up is noticed between batches, and other streams wait for one: keep a batch well under a second
-    params.n_batch = params.n_ubatch = min(2048, BATCH_PER_THREAD * given.threads)
+    params.n_batch = params.n_ubatch = int(os.environ.get("HEADWATER_WORKER_BATCH") or 0) or min(
+        2048, BATCH_PER_THREAD * given.threads)
     if said.pooling:  # such a model reads a text in one batch or not at all
         params.embedding = True
         params.n_batch = params.n_ubatch = context
@@ -123,12 +150,18 @@ def _params(given: Any, said: _Said, key: str) -> Any:
             params.n_batch = params.n_ubatch = max(params.n_ubatch, PICTURE_BATCH)
     params.n_threads_http = slots + 4
     params.cache_ram_mib = PROMPT_CACHE_MIB
+    if given.adapter:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(path), 0.0) for path in given.adapter]
+        params.lora_init_without_apply = True  # the request says which, and how much
+        params.cache_ram_mib = 0  # it would bring back what was read with one adapter for an answer with another
+    if kept := os.environ.get("HEADWATER_WORKER_CACHE"):
+        params.slot_save_path = f"{kept}{os.sep}"
     params.verbosity = 2  # warnings: the timing of every request would drown the lines that explain a failure
     return params
 
 
 def main() -> None:
-    given, key = _worker.arguments("A llama.cpp worker.", beside=("projector",)), _worker.take_key()
+    given, key = _worker.arguments("A llama.cpp worker.", beside=("projector", "adapter")), _worker.take_key()
     _worker.die_with_parent()
     # OpenMP threads that spin while they wait starve everybody else on a shared machine; read when the library loads
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -138,7 +171,10 @@ def main() -> None:
         said = _read(given.path)
         import xllamacpp
 
-        server = xllamacpp.Server(_params(given, said, key))
+        params = _params(given, said, key)
+        if native := os.environ.get("HEADWATER_NATIVE_BUILD"):
+            _native.become(Path(native), params, key)
+        server = xllamacpp.Server(params)
     except (OSError, CorruptFile, RuntimeError) as error:
         _worker.fail(f"llama.cpp cannot load {given.path.name}: {error}")
     while server:
