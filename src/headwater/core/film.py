@@ -6,8 +6,9 @@ The same request, engine build and revision give the same frames.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -68,6 +69,19 @@ class FilmRequest:
     @property
     def frames(self) -> int:
         return max(1, round(self.seconds * self.fps))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str)
+
+    @staticmethod
+    def from_json(text: str) -> FilmRequest:
+        """What to_json wrote. Raises TypeError or KeyError for anything else."""
+        said = json.loads(text)
+        pictures = tuple(Picture(**{**one, "path": Path(one["path"])}) for one in said.pop("pictures"))
+        brushes = tuple(Brush(Path(one["mask"]), tuple((x, y) for x, y in one["way"])) for one in said.pop("brushes"))
+        folder, points = said.pop("folder"), said.pop("points")
+        return FilmRequest(**said, pictures=pictures, brushes=brushes, folder=Path(folder) if folder else None,
+                           points={name: (x, y) for name, (x, y) in points.items()} if points is not None else None)
 
 
 @dataclass(frozen=True)
