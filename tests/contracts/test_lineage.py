@@ -6,7 +6,7 @@ import pytest
 from record_samples import HOUR, digest
 
 from headwater.core.errors import RepoNotFound
-from headwater.core.types import ANYONE, Access, Actor, Edge
+from headwater.core.types import ANYONE, Access, Actor, Edge, Kind
 
 
 def keep(world, repo, revision, files, body=b"print", problem=None, version=1):
@@ -118,3 +118,15 @@ def test_disputes_are_kept_in_order_and_noted_in_the_log(world, lineage):
     assert lineage.disputes(one.id) == lineage.disputes(two.id) == [first, second] and not lineage.disputes(three.id)
     assert (first.by, second.at - first.at) == ("ann", HOUR)
     assert world.records.accounts.audit(subject=one.key, limit=1)[0].action == "lineage.dispute"
+
+
+def test_repos_whose_main_is_not_read_by_this_version_are_told_page_by_page(world, lineage):
+    repos = [world.repo(name) for name in "abc"]
+    world.repo("data", kind=Kind.DATASET)
+    keep(world, repos[0], repos[0].head, "w", version=2)
+    keep(world, repos[1], repos[1].head, "v", version=1)
+    assert [r.name for r in lineage.unread(2)] == ["b", "c"] and [r.name for r in lineage.unread(1)] == ["a", "c"]
+    assert [r.name for r in lineage.unread(2, limit=1)] == ["b"]
+    assert [r.name for r in lineage.unread(2, after=repos[1].id)] == ["c"]
+    world.push(repos[0], {"README.md": "hi"})
+    assert len(lineage.unread(2)) == 3

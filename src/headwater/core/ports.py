@@ -428,6 +428,9 @@ class Lineage(Protocol):
     def disputes(self, repo_id: int) -> list[Dispute]:
         """Those with this repo on either side, oldest first."""
 
+    def unread(self, version: int, *, after: int = 0, limit: int = 500) -> list[Repo]:
+        """Model repos whose main has no fingerprint of this version, by id, from the one behind `after` on."""
+
     def prune(self) -> list[int]:
         """Forget the fingerprints that stand nowhere any more; their ids."""
 

@@ -9,7 +9,18 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from headwater.core.ports import Accounts, Bus, Conversations, Files, History, Holdings, Lineage, Repos, Responses, Spending
+from headwater.core.ports import (
+    Accounts,
+    Bus,
+    Conversations,
+    Files,
+    History,
+    Holdings,
+    Lineage,
+    Repos,
+    Responses,
+    Spending,
+)
 from headwater.storage.database import Database, open_engine
 
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, and_, cast, delete, or_, select
+from sqlalchemy import Connection, Integer, Row, Select, and_, cast, delete, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from headwater.core.errors import RepoNotFound
-from headwater.core.types import Actor, Digest, Dispute, Edge, Kept, Oid, Place, Repo
+from headwater.core.types import Actor, Digest, Dispute, Edge, Kept, Kind, Oid, Place, Repo
 from headwater.storage.database import Database, insert, listed
 from headwater.storage.records import _log
 from headwater.storage.records._search import visible
@@ -137,6 +137,13 @@ class SqlLineage:
         question = select(disputes).where(or_(disputes.c.repo_id == repo_id, disputes.c.other_id == repo_id))
         with self._db.read() as connection:
             return [_dispute(row) for row in connection.execute(question.order_by(disputes.c.id))]
+
+    def unread(self, version: int, *, after: int = 0, limit: int = 500) -> list[Repo]:
+        read = exists().where(traced.c.repo_id == repos.c.id, traced.c.revision == repos.c.head,
+                              fingerprints.c.id == traced.c.fingerprint_id, fingerprints.c.version == version)
+        question = select(repos).where(repos.c.kind == Kind.MODEL, repos.c.head.is_not(None), repos.c.id > after, ~read)
+        with self._db.read() as connection:
+            return [as_repo(row) for row in connection.execute(question.order_by(repos.c.id).limit(limit))]
 
     def prune(self) -> list[int]:
         nowhere = fingerprints.c.id.not_in(select(traced.c.fingerprint_id))
