@@ -74,7 +74,9 @@ def short_plans(estimate: Estimate, context: int) -> Iterator[Plan]:
 
 
 def estimate(model: ChatModel, snapshot: Snapshot) -> Estimate:
-    """Blocking. A file that cannot be read counts with its size: the engine says better what is wrong with it."""
+    """Blocking. A file that cannot be read counts with its size: the engine says better what is wrong with it.
+
+    Adapters are not counted: they are small, and what a worker took corrects its next load."""
     sizes = {entry.path: entry.size for entry in snapshot.files if entry.size}
     if model.path.lower().endswith(".gguf"):
         weights = sum(size for path, size in sizes.items()

@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headwater.chat import Chat
+from headwater.chat.adapters import find_with_adapters, scales, told
 from headwater.chat.features import check
-from headwater.chat.models import find
 from headwater.chat.pictures import with_plain_pictures
 from headwater.chat.process import WorkerProcess
 from headwater.chat.queue import OnWait
@@ -67,7 +67,7 @@ async def complete(chat: Chat, actor: Actor, request: ChatRequest,
 
 async def _answer(chat: Chat, actor: Actor, request: ChatRequest,
                   on_wait: OnWait | None) -> AsyncGenerator[ChatEvent]:
-    model = await asyncio.to_thread(find, chat, actor, request.model)
+    model, request = await find_with_adapters(chat, actor, request)
     check(model, request)
     if request.pictures:
         request = await with_plain_pictures(chat, model, request)
@@ -103,11 +103,15 @@ async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: Ch
 
     seed = random.randrange(SEEDS) if request.seed is None else request.seed
     end = worker.endpoint
-    origin = Origin(model.repo.full_name, model.commit.oid, end.engine, end.build, model.path, seed)
+    origin = Origin(model.repo.full_name, model.commit.oid, end.engine, end.build, model.path, seed,
+                    told(model, request))
     response = None
     try:
         path = "/v1/chat/completions" if request.prompt is None else "/v1/completions"
-        response = await chat.workers.http().post(f"{end.url}{path}", json=_body(request, seed),
+        body = _body(request, seed)
+        if worker.model.adapters:
+            body["lora"] = scales(worker.model, model, request)
+        response = await chat.workers.http().post(f"{end.url}{path}", json=body,
                                                   headers={"Authorization": f"Bearer {end.key}"})
         if response.status != 200:
             raise refusal(worker, response.status, await response.content.read(ERROR_MAX))

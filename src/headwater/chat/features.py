@@ -23,8 +23,7 @@ def check(model: ChatModel, request: ChatRequest) -> None:
              "tools": ("tools", bool(request.tools)),
              "logprobs": ("logprobs", request.logprobs is not None),
              "completions": ("prompt", request.prompt is not None),
-             "vision": ("messages", bool(request.pictures)),
-             "adapters": ("model", bool(request.adapters))}
+             "vision": ("messages", bool(request.pictures))}
     for feature, (param, wanted) in asked.items():
         if wanted:
             need(model, feature, param)

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -47,11 +48,11 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, model: ChatModel, snapshot: Snapshot, settings: Settings, http: aiohttp.ClientSession,
-                    plan: Plan) -> WorkerProcess:
+                    plan: Plan, adapters: Sequence[Path] = ()) -> WorkerProcess:
         """A worker that has answered /health. Raises EngineFailed with its last lines; leaves no process then."""
         port, key = free_port(), secrets.token_urlsafe(24)
         argv = model.engine.command(snapshot, model.path, port=port, threads=threads(settings),
-                                    context=plan.context)
+                                    context=plan.context, **({"adapters": adapters} if adapters else {}))
         # an engine may hand its worker more, such as the key of the one remote it asks
         extra = getattr(model.engine, "environment", lambda *_: {})(settings, snapshot, model.path)
         confine = str(Path(__file__).with_name("confine.py"))

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.chat import admission
@@ -139,9 +140,10 @@ class Workers:
         await worker.stop(kindly=False)
 
     def loaded(self) -> list[dict[str, Any]]:
-        """What is loaded or loading now: model, engine, state, pinned, busy, waiting, memory_bytes, slots, context
+        """What is loaded or loading now: model, engine, adapters, state, pinned, busy, waiting, memory_bytes, slots, context
         and pid, the last four None while that is not known."""
         return [{"model": seat.model.exact_name, "engine": seat.model.engine.name,
+                 "adapters": [f"{one.repo.full_name}@{one.commit.oid}" for one in seat.model.adapters],
                  "state": "leaving" if seat.leaving else "ready" if seat.worker else "loading",
                  "pinned": seat.model.key in self._pinned, "busy": seat.busy, "waiting": seat.queue.waiting,
                  "memory_bytes": seat.taken or None, "slots": seat.plan and seat.plan.slots,
@@ -151,8 +153,15 @@ class Workers:
 
     async def pin(self, model: ChatModel) -> None:
         """Load it if need be, and never unload it to make room or for want of use. Raises as hold() does."""
-        async with self.hold(model):
-            self._pinned.add(model.key)
+        before = model.key in self._pinned
+        self._pinned.add(model.key)  # first, so that it is given a worker of its own
+        try:
+            async with self.hold(model):
+                pass
+        except BaseException:
+            if not before:
+                self._pinned.discard(model.key)
+            raise
 
     def unpin(self, model: ChatModel) -> None:
         self._pinned.discard(model.key)
@@ -161,14 +170,15 @@ class Workers:
             self._unload_later(seat)
 
     def unload(self, model: ChatModel) -> bool:
-        """Let it go now, pinned or not; False if it is not loaded. Raises Conflict while it answers."""
+        """Let it go now, with adapters or not, pinned or not; False if it is not loaded. Raises Conflict while it
+        answers."""
         self._pinned.discard(model.key)
-        seat = self._seats.get(model.key)
-        if seat is not None and seat.busy:
-            raise Conflict(f"{model.repo.full_name} has {seat.busy} requests now.", hint="Try again when it is idle.")
-        if seat is not None:
+        seats = [seat for seat in self._seats.values() if seat.model.covers(model)]
+        if busy := sum(seat.busy for seat in seats):
+            raise Conflict(f"{model.repo.full_name} has {busy} requests now.", hint="Try again when it is idle.")
+        for seat in seats:
             self._dismiss(seat)
-        return seat is not None
+        return bool(seats)
 
     def waiting(self) -> list[Waiting]:
         """Every request that waits for a turn, for a model to load or for room, next ones first in each model."""
@@ -222,7 +232,7 @@ class Workers:
         """A seat with this request counted in, and its place there; None when one must be waited for."""
         if self._closed:
             raise Unavailable("This hub is shutting down.")
-        seat = self._seats.get(model.key)
+        seat = self._seats.get(model.key) or self._covering(model)
         if seat is None and len(self._seats) < self._settings.workers_max:
             seat = self._new_seat(model)
         if seat is None or seat.leaving:
@@ -234,6 +244,13 @@ class Workers:
         if seat.unload:
             seat.unload.cancel()
         return seat, ticket
+
+    def _covering(self, model: ChatModel) -> Seat | None:
+        """A seat of the same model with its adapters and more: which of them are applied is each request's affair.
+        None for a pinned model, which has a worker of its own."""
+        if model.key in self._pinned:
+            return None
+        return next((seat for seat in self._seats.values() if seat.model.covers(model) and not seat.leaving), None)
 
     def _new_seat(self, model: ChatModel) -> Seat:
         failure = self._failures.get(model.key)
@@ -309,7 +326,9 @@ class Workers:
         if model.key in self._took:
             estimate = estimate.corrected(*self._took[model.key])
         plan = await self._admit(seat, estimate)
-        return await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan)
+        beside = [await asyncio.to_thread(self._lay_out, one.repo, one.commit) for one in model.adapters]
+        files = [Path(laid.folder) / one.path for laid, one in zip(beside, model.adapters, strict=True)]
+        return await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan, files)
 
     # --- memory
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headwater.api.openai.several import ANSWERS_MAX
 from headwater.api.openai.tools import Malformed, read_calls, read_form, read_tools
+from headwater.api.openai.wishes import Wishes
 from headwater.api.parameters import Ignored, extras
 from headwater.chat.types import ChatRequest, UnsupportedParameter
 from headwater.core.errors import TooLarge
@@ -56,6 +57,7 @@ class AskedBody(BaseModel):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     n: Annotated[int, Field(ge=1, le=ANSWERS_MAX)] | None = None
+    headwater: Wishes | None = None
 
     @property
     def drawing(self) -> dict[str, Any]:
@@ -63,7 +65,8 @@ class AskedBody(BaseModel):
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return {"stop": tuple(text for text in stop if text), "seed": self.seed, "temperature": self.temperature,
                 "top_p": self.top_p, "presence_penalty": self.presence_penalty,
-                "frequency_penalty": self.frequency_penalty}
+                "frequency_penalty": self.frequency_penalty,
+                "adapters": self.headwater.scales if self.headwater else ()}
 
     @property
     def wants_usage(self) -> bool:

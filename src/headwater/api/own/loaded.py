@@ -17,12 +17,13 @@ router = APIRouter(prefix="/api/headwater/chat/models", tags=["headwater: chat"]
 
 
 class Loaded(BaseModel):
-    """model: the exact revision. state: loading, ready or leaving. memory_bytes: counted for it, the larger of what
+    """model: the exact revision. adapters: the LoRA adapters loaded with it, for requests that ask for them. state: loading, ready or leaving. memory_bytes: counted for it, the larger of what
     was planned and what its process holds. slots, context: answers at once, and tokens each may see. null: not known
     yet."""
 
     model: str
     engine: str
+    adapters: list[str]
     state: str
     pinned: bool
     busy: int
