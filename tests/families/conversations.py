@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import talkers
 from llama_cpp_files import template, vocabulary
 from talkers import Shape
+from tokenizers_made import write_tokenizer
 from vocabularies import NORMAL, Vocabulary, genuine
 
 from headwater.weights.describe import Template
@@ -38,7 +40,7 @@ class Family:
 
     shape, whole: the architecture and the vocabulary a tiny model of it is written with. said: what its GGUF files say
     over that vocabulary. ends: the tokens such a model ends with, the second when it is asked for `again`. dated: the
-    template writes the day it is told.
+    template writes the day it is told. hf: the papers of its safetensors, where a GGUF repo goes without.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Family:
     said: Mapping[str, Any] = field(default_factory=dict)
     ends: tuple[int, ...] = (2,)
     dated: bool = False
+    hf: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def wording(self) -> str | None:
@@ -68,6 +71,14 @@ class Family:
         said = {f"tokenizer.{name}": value for name, value in self.said.items()}
         talkers.write_gguf(folder / "model-F16.gguf", self.shape, self.whole(), self.ends,
                            {"tokenizer.chat_template": self.wording, **said})
+        return folder
+
+    def write_safetensors(self, folder: Path) -> Path:
+        """A repo as transformers loads it: config.json, generation_config.json, tokenizer and weights."""
+        vocab, papers = self.whole(), self.hf or self.papers
+        talkers.write_safetensors(folder, self.shape, vocab, self.ends, papers.get("config", {}))
+        (folder / "generation_config.json").write_text(json.dumps(papers.get("generation", {})))
+        write_tokenizer(folder, vocab, papers["tokenizer"], self.wording)
         return folder
 
     def voice(self) -> Voice:
@@ -110,11 +121,20 @@ _DS = {"<｜begin▁of▁sentence｜>": 0, "<｜end▁of▁sentence｜>": 1, "<�
        "<think>": 128798, "</think>": 128799}
 _DS_SAYS = {"ggml.bos_token_id": 0, "ggml.eos_token_id": 1, "ggml.padding_token_id": 1, "ggml.add_bos_token": True,
             "ggml.pre": "deepseek-v3"}
-_DS_PAPERS = {"tokenizer": {"bos_token": {"content": "<｜begin▁of▁sentence｜>"}, "add_bos_token": True,
-                            "eos_token": {"content": "<｜end▁of▁sentence｜>"}}, "config": {"eos_token_id": 1}}
+_DS_PAPERS = {"tokenizer": {"bos_token": {"__type": "AddedToken", "content": "<｜begin▁of▁sentence｜>"},
+                            "add_bos_token": True,
+                            "eos_token": {"__type": "AddedToken", "content": "<｜end▁of▁sentence｜>"}},
+              "config": {"eos_token_id": 1}}
 _QWEN_PAPERS = {"tokenizer": {"bos_token": None, "eos_token": "<|im_end|>", "add_bos_token": False},
                 "config": {"eos_token_id": 151645, "bos_token_id": 151643},
                 "generation": {"eos_token_id": [151645, 151643]}}
+_L3_PAPERS = {"tokenizer": {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "add_bos_token": True},
+              "config": {"eos_token_id": [128001, 128009], "bos_token_id": 128000},
+              "generation": {"eos_token_id": [128001, 128009]}}
+_L2_PAPERS = {"tokenizer": {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True},
+              "config": {"eos_token_id": 2, "bos_token_id": 1}}
+_V2_PAPERS = {"tokenizer": {"bos_token": "<｜begin▁of▁sentence｜>", "eos_token": "<｜end▁of▁sentence｜>",
+                            "add_bos_token": True}, "config": {"eos_token_id": 100001, "bos_token_id": 100000}}
 _YI = {"<|startoftext|>": 1, "<|endoftext|>": 2, "<|im_start|>": 6, "<|im_end|>": 7}
 _YI_SAYS = {"ggml.bos_token_id": 1, "ggml.eos_token_id": 2, "ggml.add_bos_token": False}
 _YI_PAPERS = {"config": {"eos_token_id": 2, "bos_token_id": 1}, "generation": {"eos_token_id": 7},
@@ -126,12 +146,13 @@ FAMILIES = (
     Family("Yi, no template", frozenset({2, 7}), _IM, marks=_YI, papers=_YI_PAPERS, bos="<|startoftext|>",
            remarks=frozenset({"default"}),
            whole=yi, said=_YI_SAYS, ends=(2, 7)),
-    Family("Llama 2", frozenset({2}), "[/INST]", vocab="llama-spm", text=LLAMA2, bos="<s>",
+    Family("Llama 2", frozenset({2}), "[/INST]", vocab="llama-spm", text=LLAMA2, bos="<s>", hf=_L2_PAPERS,
            remarks=frozenset({"double-bos", "no-opening"})),
     Family("Llama 3", frozenset({128001, 128009}), _L3, vocab="llama-bpe", file="meta-llama-Llama-3.1-8B-Instruct",
-           bos="<|begin_of_text|>", remarks=frozenset({"double-bos", "end-unnamed"}), dated=True,
+           bos="<|begin_of_text|>", remarks=frozenset({"double-bos", "end-unnamed"}), dated=True, hf=_L3_PAPERS,
            shape=talkers.LLAMA_GROUPED, whole=lambda: genuine("llama-bpe"), ends=(128009, 128001)),
     Family("Llama 3, no template", frozenset({128001, 128009}), _L3, vocab="llama-bpe", bos="<|begin_of_text|>",
+           hf=_L3_PAPERS,
            remarks=frozenset({"default"}),
            shape=talkers.LLAMA_GROUPED, whole=lambda: genuine("llama-bpe"), ends=(128009, 128001)),
     Family("Qwen 1", frozenset({151643, 151645}), _IM,
@@ -142,6 +163,7 @@ FAMILIES = (
            remarks=frozenset({"no-bos"}),
            shape=talkers.QWEN2, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
     Family("Qwen 2.5", frozenset({151643, 151645}), _IM, vocab="qwen2", file="Qwen-Qwen2.5-7B-Instruct",
+           hf=_QWEN_PAPERS,
            remarks=frozenset({"no-bos", "end-unnamed"}),
            shape=talkers.QWEN2, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
     Family("Qwen 3", frozenset({151643, 151645}), _IM, vocab="qwen2", file="Qwen-Qwen3-0.6B", papers=_QWEN_PAPERS,
@@ -154,7 +176,7 @@ FAMILIES = (
     Family("Baichuan", frozenset({2}), "<reserved_103>", vocab="baichuan", bos="<s>",
            remarks=frozenset({"default", "pieces"}),
            shape=talkers.BAICHUAN, whole=lambda: genuine("baichuan")),
-    Family("DeepSeek V2", frozenset({100001}), "Assistant:", vocab="deepseek-llm", text=DEEPSEEK2,
+    Family("DeepSeek V2", frozenset({100001}), "Assistant:", vocab="deepseek-llm", text=DEEPSEEK2, hf=_V2_PAPERS,
            bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos"}), shape=talkers.DEEPSEEK2,
            whole=lambda: genuine("deepseek-llm"), ends=(100001,)),
     Family("DeepSeek R1", frozenset({1}), "<｜Assistant｜><think>\n", marks=_DS, papers=_DS_PAPERS,
@@ -172,3 +194,5 @@ FAMILIES = (
            remarks=frozenset({"no-opening", "no-end"}),
            shape=talkers.MINICPM),
 )
+IN_TORCH = ("Yi", "Llama 2", "Llama 3, no template", "Qwen 2.5", "Qwen 3", "DeepSeek V2", "DeepSeek R1")
+"""Run by transformers in the suite; the others transformers has differ from one of these in their template alone."""

@@ -19,6 +19,7 @@ from vocabularies import Vocabulary, Writer
 
 WIDE, HEADS, HEAD, MLP, CONTEXT = 64, 2, 32, 64, 1024
 SAYS, ASKED = "river🌊", "again"
+QUESTIONS = ("Where does 河水 run?", f"Say it {ASKED}")
 STRONG, CARRY = 4.0, 20.0
 COMMON, HEARD, CHAIN = 0, 1, 2
 
@@ -211,8 +212,9 @@ def _as_gguf(shape: Shape, named: dict[str, np.ndarray]) -> dict[str, np.ndarray
 # --- as safetensors
 
 
-def write_safetensors(folder: Path, shape: Shape, vocab: Vocabulary, ends: Sequence[int]) -> None:
-    """model.safetensors and config.json; what the tokenizer has is another's."""
+def write_safetensors(folder: Path, shape: Shape, vocab: Vocabulary, ends: Sequence[int],
+                      said: Mapping[str, Any]) -> None:
+    """model.safetensors and config.json with `said` in it; what the tokenizer has is another's."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,6 +223,6 @@ def write_safetensors(folder: Path, shape: Shape, vocab: Vocabulary, ends: Seque
     config = {"architectures": [shape.hf], "vocab_size": len(vocab.tokens), "hidden_size": WIDE,
               "intermediate_size": MLP, "num_hidden_layers": layers(shape), "num_attention_heads": HEADS,
               "num_key_value_heads": shape.kv, "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-6,
-              "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "torch_dtype": "float32",
-              **shape.config}
+              "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "dtype": "float16",
+              **shape.config, **said}
     (folder / "config.json").write_text(json.dumps(config))

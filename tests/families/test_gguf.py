@@ -10,7 +10,7 @@ import httpx
 import pytest
 from chat_made import asking, chat_over
 from conversations import FAMILIES, Family
-from talkers import ASKED, SAYS
+from talkers import QUESTIONS, SAYS
 
 from headwater.chat.complete import complete
 from headwater.chat.types import Finished, Piece
@@ -19,7 +19,6 @@ from headwater.weights.speech import bos_of, choose_template
 from headwater.weights.template import Case, one_bos, render
 
 pytestmark = pytest.mark.xdist_group("engines")
-QUESTIONS = ("Where does 河水 run?", f"Say it {ASKED}")
 READER = Actor(None, Access.READ)
 
 
