@@ -8,6 +8,7 @@ import io
 import json
 import resource
 import sys
+import time
 
 
 def limit(memory: int, seconds: int) -> None:
@@ -21,8 +22,10 @@ def limit(memory: int, seconds: int) -> None:
             print(f"limit {what} is not set: {error}", file=sys.stderr)
 
 
-def read(data: bytes, pages_max: int, characters_max: int) -> dict[str, object]:
-    """{"text", "pages", "read": pages that were read, "broken": those that could not be} or {"error": why}."""
+def read(data: bytes, seconds: int, pages_max: int, characters_max: int) -> dict[str, object]:
+    """{"text", "pages", "read": pages that were read, "broken": those that could not be} or {"error": why}.
+
+    After so many seconds of work no further page is begun."""
     import pypdf
 
     try:
@@ -36,6 +39,8 @@ def read(data: bytes, pages_max: int, characters_max: int) -> dict[str, object]:
     texts: list[str] = []
     size = broken = done = 0
     for page in found.pages[:pages_max]:
+        if done and time.process_time() > seconds:
+            break
         try:
             text = page.extract_text()
         except MemoryError:
@@ -54,9 +59,9 @@ def read(data: bytes, pages_max: int, characters_max: int) -> dict[str, object]:
 
 def main() -> None:
     memory, seconds, pages, characters = map(int, sys.argv[1:5])
-    limit(memory, seconds)
+    limit(memory, 2 * seconds + 1)  # a single page may take longer than all
     try:
-        told = read(sys.stdin.buffer.read(), pages, characters)
+        told = read(sys.stdin.buffer.read(), seconds, pages, characters)
     except MemoryError:
         told = {"error": "it needs too much memory"}
     except Exception as error:  # whatever a hostile file provokes, the answer is one line

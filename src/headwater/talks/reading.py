@@ -22,7 +22,7 @@ PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"
             b"GIF89a": "image/gif"}
 TEXT_MAX = 2_000_000
 """Characters; no model here has a context for more."""
-PAGES_MAX, CPU_S, WALL_S, MEMORY = 1_000, 20, 40, 1_000_000_000
+PAGES_MAX, CPU_S, WALL_S, MEMORY = 1_000, 15, 45, 1_000_000_000
 AT_ONCE, KEPT_MAX, KEPT_CHARACTERS = 2, 64, 8_000_000
 _NOT_TEXT = frozenset(range(32)) - {9, 10, 12, 13, 27}
 
@@ -124,7 +124,10 @@ def read_pdf(path: Path, name: str) -> str:
     # Lone surrogates come from broken fonts, and can be kept nowhere.
     text = told["text"].encode("utf-8", "replace").decode().replace("\0", "")
     if not text.strip():
-        raise BadInput(f"The PDF {name} holds no text: its {told['pages']:,} pages are pictures.",
+        if told["broken"]:
+            raise BadInput(f"The PDF {name} cannot be read: {told['broken']:,} of its pages do not hold together.",
+                           hint="Print it to a new PDF, or send its text.")
+        raise BadInput(f"The PDF {name} holds no text: its {told['pages']:,} pages are pictures, or empty.",
                        hint="Send pictures of its pages to a model that sees.")
     return text + _left_out(told)
 

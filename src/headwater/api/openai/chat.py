@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.answer import Answer
+from headwater.api.openai.attach import show_chat_files
 from headwater.api.openai.hangup import UntilHangup
 from headwater.api.openai.request import ChatBody, body_schema, chat_body, chat_request, with_seeds
 from headwater.chat.made import Made
@@ -24,6 +25,7 @@ async def chat_completions(request: Request, actor: ActorDep, body: Annotated[Ch
     """Answer a conversation, as one object or as server-sent events."""
     if actor.account is None:
         raise NotSignedIn("Chat needs a token here.", hint="Make one with `headwater token create`.")
+    await show_chat_files(request, actor, body.messages)
     asked, warnings = chat_request(body)
     answer = ChatAnswer(get_app(request).chat, actor, with_seeds(asked, body.n or 1), warnings)
     if not body.stream:

@@ -7,10 +7,10 @@ from fastapi import APIRouter
 from headwater.core.errors import NotBuilt
 
 _PATHS = ("assistants", "audio", "batches", "containers", "conversations", "evals",
-          "files", "fine_tuning", "images", "moderations", "realtime", "threads",
+          "fine_tuning", "images", "moderations", "realtime", "threads",
           "uploads", "vector_stores", "videos")
 THERE_ARE = "GET /v1/models and POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, " \
-            "/v1/rerank, /v1/messages"
+            "/v1/rerank, /v1/files, /v1/messages"
 _METHODS = ["GET", "POST", "DELETE"]
 
 
