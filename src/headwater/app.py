@@ -21,6 +21,7 @@ from headwater import __version__
 from headwater.api import anthropic, errors, hf, ollama, openai, own
 from headwater.api.deps import get_actor
 from headwater.api.http import KeepSegments, RateLimit, SafeHeaders
+from headwater.api.openai.response_keeper import Keeper
 from headwater.chat import Chat
 from headwater.core.errors import BadInput, ModelNotFound, NotFound
 from headwater.core.events import REPO_DELETED, REVISION_STORED
@@ -57,6 +58,7 @@ class App:
     hub: Hub
     chat: Chat
     talks: Talks
+    responses: Keeper
     http: FastAPI
     records: Records
     archive: Archive
@@ -97,7 +99,8 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None,
                    description="The Hugging Face Hub's API for its own clients, OpenAI's for theirs, and Headwater's.")
     talks = Talks(settings, records.conversations, records.files, blobs, partial(stage, hub), now)
-    app = App(settings, hub, chat, talks, http, records, SqlArchive(records.database), pump)
+    app = App(settings, hub, chat, talks, Keeper(settings, records.responses, now), http, records,
+              SqlArchive(records.database), pump)
     http.state.headwater = app
     _routes(http, app)
     return app
@@ -133,6 +136,7 @@ async def _lifespan(http: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await app.responses.close()
         await app.chat.close()
         app.stop()
 

@@ -44,11 +44,12 @@ for fields, status in (({"model": "local/none"}, 404), ({"format": {"$ref": "htt
 
 def test_an_answer_says_whence_and_what_was_ignored(served):
     body = {"model": "local/thinker", "messages": [{"role": "user", "content": "x"}], "stream": False,
-            "options": {"mirostat": 1}, "keep_alive": "5m"}
+            "options": {"num_ctx": 1}, "keep_alive": "5m"}
     said = httpx.post(f"{served[0].url}/api/chat", json=body, timeout=60).json()["headwater"]
     assert said["revision"] == served[1]["local/thinker"]
-    assert sorted(said["warnings"]) == ["keep_alive is ignored", "options.mirostat is ignored"]
-    for wrong in ({"messages": [{"role": "user", "content": "x", "images": ["AAAA"]}]}, {"messages": [{}]},
+    assert sorted(said["warnings"]) == ["keep_alive is ignored", "options.num_ctx is ignored"]
+    assert sorted(said["ignored"]) == ["keep_alive", "options.num_ctx"]
+    for wrong in ({"options": {"mirostat": 1}},{"messages": [{"role": "user", "content": "x", "images": ["AAAA"]}]}, {"messages": [{}]},
                   {"options": {"temperature": "hot"}}, {"messages": [{"role": "assistant", "tool_calls": 5}]}):
         refused = httpx.post(f"{served[0].url}/api/chat", json={**body, **wrong}, timeout=60)
         assert refused.status_code == 400 and isinstance(refused.json()["error"], str), wrong

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from headwater.api.parameters import shown
 from headwater.chat.types import Origin
 
 
 def origin_body(origin: Origin, warnings: Sequence[str]) -> dict[str, Any]:
+    """With what was ignored of the request, and what else is to be known of the answer."""
     beside = {"adapters": list(origin.adapters)} if origin.adapters else {}
     return {"headwater": {"repo": origin.repo, "revision": origin.revision, "engine": origin.engine,
                           "build": origin.build, "file": origin.file, "seed": origin.seed, **beside,
-                          "warnings": list(warnings)}}
+                          **shown(warnings)}}
 
 
 def origin_headers(origin: Origin) -> dict[str, str]:

@@ -55,9 +55,10 @@ FACES: dict[str, Decided] = {
     "completions": _decided("user", best_of=(None, 1), echo=(None, False), logit_bias=(None, {}), suffix=(None, "")),
     # max_tool_calls counts OpenAI's own tools, of which there are none
     "responses": _decided(
-        _OPENAI + "access_programs include max_tool_calls reasoning stream_options",
+        _OPENAI + "access_programs max_tool_calls personality reasoning stream_options",
         background_options=(None, {}), context_management=(None, []), conversation=(None,), image=(None,),
         moderation=(None,), prompt=(None,), top_logprobs=(None, 0), truncation=(None, "disabled")),
+    "responses.text": _decided("verbosity"),
     "embeddings": _decided("user"),
     "rerank": _decided("user", max_chunks_per_doc=(None,), max_tokens_per_doc=(None,), rank_fields=(None,)),
     # thinking: a model that thinks aloud does so here whatever it is told

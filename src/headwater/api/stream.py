@@ -11,10 +11,13 @@ from headwater.api.origin import stream_headers
 
 
 class Stream:
-    """Server-sent events, or lines of JSON with `media_type`. begun: the head is out, so errors go into the stream."""
+    """Server-sent events, or lines of JSON with `media_type`. begun: the head is out, so errors go into the stream.
 
-    def __init__(self, send: Send, media_type: str = "text/event-stream"):
-        self._send, self._media_type = send, media_type
+    headers: what is known before a model has the request.
+    """
+
+    def __init__(self, send: Send, headers: dict[str, str], media_type: str = "text/event-stream"):
+        self._send, self._headers, self._media_type = send, headers, media_type
         self.begun = False
 
     async def begin(self, headers: dict[str, str]) -> None:
@@ -22,7 +25,7 @@ class Stream:
         if not self.begun:
             self.begun = True
             await self._send({"type": "http.response.start", "status": 200,
-                              "headers": stream_headers(headers, self._media_type)})
+                              "headers": stream_headers({**self._headers, **headers}, self._media_type)})
 
     async def say(self, text: str, more: bool = True) -> None:
         await self._send({"type": "http.response.body", "body": text.encode(), "more_body": more})

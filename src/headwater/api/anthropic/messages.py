@@ -9,8 +9,8 @@ import dataclasses
 import json
 import logging
 import secrets
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -21,10 +21,13 @@ from headwater.api.anthropic.request import CountBody, MessagesBody, messages_re
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
 from headwater.api.openai.request import body_schema, read_body
-from headwater.api.origin import origin_body, origin_headers, stream_headers
+from headwater.api.origin import origin_body, origin_headers
+from headwater.api.parameters import ignored_headers, shown
+from headwater.api.stream import Stream, Waited
+from headwater.chat import Chat
 from headwater.chat.complete import complete
 from headwater.chat.made import Made
-from headwater.chat.types import ChatEvent, Finished, Origin, Piece, Started, Usage
+from headwater.chat.types import ChatEvent, ChatRequest, Finished, Origin, Piece, Started, Usage
 from headwater.core.errors import HeadwaterError, NotSignedIn
 from headwater.core.types import Actor
 
@@ -50,7 +53,7 @@ async def messages(request: Request, actor: ActorDep, body: Annotated[MessagesBo
     """Answer a conversation in Anthropic's form, as one object or as server-sent events."""
     _signed_in(actor)
     asked, warnings = messages_request(body)
-    message = _Message(complete(get_app(request).chat, actor, asked), warnings)
+    message = _Message(get_app(request).chat, actor, asked, warnings)
     return UntilHangup(message.send_stream if body.stream else message.send_whole)
 
 
@@ -59,7 +62,7 @@ async def count_tokens(request: Request, actor: ActorDep, body: Annotated[CountB
     """How many tokens a conversation is to its model, counted by the model: it reads it and says one token."""
     _signed_in(actor)
     asked, warnings = messages_request(body)
-    counting = _Counting(complete(get_app(request).chat, actor, dataclasses.replace(asked, max_tokens=1)), warnings)
+    counting = _Counting(get_app(request).chat, actor, dataclasses.replace(asked, max_tokens=1), warnings)
     return UntilHangup(counting.send_whole)
 
 
@@ -71,17 +74,19 @@ def _signed_in(actor: Actor) -> None:
 class _Message:
     """One answer on its way to one client."""
 
-    def __init__(self, events: AsyncGenerator[ChatEvent], warnings: list[str]):
-        self.events, self.warnings, self.id = events, warnings, f"msg_{secrets.token_hex(12)}"
+    def __init__(self, chat: Chat, actor: Actor, asked: ChatRequest, warnings: list[str]):
+        self.ask = partial(complete, chat, actor, asked)
+        self.warnings, self.id = warnings, f"msg_{secrets.token_hex(12)}"
 
     async def send_whole(self, send: Send) -> None:
-        made = Made()
-        async with aclosing(self.events) as events:
+        made, waited = Made(), Waited()
+        async with aclosing(self.ask(waited)) as events:
             async for event in events:
                 made.add(event)
         self.warnings += made.finished.warnings
         response = Response(json.dumps(self.body(made), ensure_ascii=False), media_type="application/json",
-                            headers=origin_headers(made.origin))
+                            headers={**origin_headers(made.origin), **ignored_headers(self.warnings),
+                                     **waited.headers})
         await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body})
 
@@ -103,38 +108,33 @@ class _Message:
                 "content": [], "stop_reason": None, "stop_sequence": None, "usage": _usage(None)}
 
     async def send_stream(self, send: Send) -> None:
-        async def say(event: dict[str, Any], more: bool = True) -> None:
-            text = f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
-
-        blocks, started = _Blocks(), False
+        blocks, stream = _Blocks(), Stream(send, ignored_headers(self.warnings))
         try:
-            async with aclosing(self.events) as events:
+            async with aclosing(self.ask(stream.wait)) as events:
                 async for event in events:
                     if isinstance(event, Started):
-                        started = True
-                        headers = stream_headers(origin_headers(event.origin))
-                        await send({"type": "http.response.start", "status": 200, "headers": headers})
-                        await say({"type": "message_start", "message": {
-                            **self.head(event.origin), **origin_body(event.origin, self.warnings)}})
-                    elif isinstance(event, Piece):
-                        for told in blocks.tell(event):
-                            await say(told)
-                    else:
-                        for told in (*blocks.close(), self._last(event)):
-                            await say(told)
+                        await stream.begin(origin_headers(event.origin))
+                    for told in self._told(event, blocks):
+                        await stream.event(told)
         except HeadwaterError as error:
-            if not started:
+            if not stream.begun:
                 raise
             log.warning("an answer broke off: %s", error)
-            await say({"type": "error", "error": {"type": "api_error", "message": str(error)}}, more=False)
+            await stream.event({"type": "error", "error": {"type": "api_error", "message": str(error)}}, more=False)
             return
-        await say({"type": "message_stop"}, more=False)
+        await stream.event({"type": "message_stop"}, more=False)
+
+    def _told(self, event: ChatEvent, blocks: _Blocks) -> list[dict[str, Any]]:
+        """The events of this API that say one of ours."""
+        if isinstance(event, Started):
+            return [{"type": "message_start", "message": {
+                **self.head(event.origin), **origin_body(event.origin, self.warnings)}}]
+        return blocks.tell(event) if isinstance(event, Piece) else [*blocks.close(), self._last(event)]
 
     def _last(self, event: Finished) -> dict[str, Any]:
         return {"type": "message_delta", "usage": _usage(event.usage),
                 "delta": {"stop_reason": REASONS.get(event.reason, "end_turn"), "stop_sequence": None},
-                "headwater": {"warnings": [*self.warnings, *event.warnings]}}
+                "headwater": shown([*self.warnings, *event.warnings])}
 
 
 class _Counting(_Message):

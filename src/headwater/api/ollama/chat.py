@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -23,13 +23,16 @@ from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
 from headwater.api.openai.request import ChatBody, body_schema, chat_request, read_body
 from headwater.api.openai.tools import Malformed
-from headwater.api.origin import origin_body, origin_headers, stream_headers
-from headwater.api.parameters import extras
+from headwater.api.origin import origin_body, origin_headers
+from headwater.api.parameters import extras, ignored_headers
+from headwater.api.stream import Stream, Waited
+from headwater.chat import Chat
 from headwater.chat.complete import complete
 from headwater.chat.made import Made
 from headwater.chat.models import find_all
-from headwater.chat.types import ChatEvent, ChatRequest, Finished, Origin, Piece, Started
+from headwater.chat.types import ChatRequest, Finished, Origin, Piece, Started
 from headwater.core.errors import HeadwaterError, NotSignedIn
+from headwater.core.types import Actor
 
 log = logging.getLogger("headwater.http")
 router = APIRouter(prefix="/api", tags=["Ollama"])
@@ -75,7 +78,7 @@ async def chat(request: Request, actor: ActorDep, body: Annotated[OllamaBody, De
     if actor.account is None:
         raise NotSignedIn("Chat needs a token here.", hint="Make one with `headwater token create`.")
     asked, warnings = _asked(body)
-    answer = _Answer(complete(get_app(request).chat, actor, asked), warnings)
+    answer = _Answer(get_app(request).chat, actor, asked, warnings)
     return UntilHangup(answer.send_whole if body.stream is False else answer.send_stream)
 
 
@@ -132,12 +135,13 @@ def _call(n: int, call: Any) -> dict[str, Any]:
 class _Answer:
     """One answer on its way to one client."""
 
-    def __init__(self, events: AsyncGenerator[ChatEvent], warnings: list[str]):
-        self.events, self.warnings, self.began = events, warnings, time.monotonic_ns()
-        self.made = Made()
+    def __init__(self, chat: Chat, actor: Actor, asked: ChatRequest, warnings: list[str]):
+        self.ask, self.model = partial(complete, chat, actor, asked), asked.model
+        self.warnings, self.began, self.made = warnings, time.monotonic_ns(), Made()
 
     async def send_whole(self, send: Send) -> None:
-        async with aclosing(self.events) as events:
+        waited = Waited()
+        async with aclosing(self.ask(waited)) as events:
             async for event in events:
                 self.made.add(event)
         made = self.made
@@ -146,36 +150,37 @@ class _Answer:
             message["thinking"] = made.reasoning
         if made.calls:
             message["tool_calls"] = self._calls()
-        response = JSONResponse(self._last(message), headers=origin_headers(made.origin))
+        response = JSONResponse(self._last(message), headers={
+            **origin_headers(made.origin), **ignored_headers(self.warnings), **waited.headers})
         await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body})
 
     async def send_stream(self, send: Send) -> None:
-        async def say(line: dict[str, Any], more: bool = True) -> None:
-            text = json.dumps(line, ensure_ascii=False) + "\n"
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+        stream = Stream(send, ignored_headers(self.warnings), "application/x-ndjson")
 
-        started = False
+        async def wait(position: int) -> None:  # lines of JSON have no comments: a piece without text says it
+            await stream.begin({})
+            await stream.say(_line({"model": self.model, "created_at": _moment(time.time()), "done": False, "message": {
+                "role": "assistant", "content": ""}, "headwater": {"queue": position}}))
+
         try:
-            async with aclosing(self.events) as events:
+            async with aclosing(self.ask(wait)) as events:
                 async for event in events:
                     self.made.add(event)
                     if isinstance(event, Started):
-                        started = True
-                        headers = stream_headers(origin_headers(event.origin), "application/x-ndjson")
-                        await send({"type": "http.response.start", "status": 200, "headers": headers})
+                        await stream.begin(origin_headers(event.origin))
                     elif isinstance(event, Piece) and (event.text or event.reasoning):
                         thought = {"thinking": event.reasoning} if event.reasoning else {}
-                        await say({**_head(self.made.origin), "done": False,
-                                   "message": {"role": "assistant", "content": event.text, **thought}})
+                        await stream.say(_line({**_head(self.made.origin), "done": False, "message": {
+                            "role": "assistant", "content": event.text, **thought}}))
         except HeadwaterError as error:
-            if not started:
+            if not stream.begun:
                 raise
             log.warning("an answer broke off: %s", error)
-            await say({"error": str(error)}, more=False)
+            await stream.say(_line({"error": str(error)}), more=False)
             return
         calls = {"tool_calls": self._calls()} if self.made.calls else {}
-        await say(self._last({"role": "assistant", "content": "", **calls}), more=False)
+        await stream.say(_line(self._last({"role": "assistant", "content": "", **calls})), more=False)
 
     def _calls(self) -> list[dict[str, Any]]:
         """Whole at the end: this API has no pieces of calls."""
@@ -196,6 +201,10 @@ class _Answer:
                 "total_duration": time.monotonic_ns() - self.began, "load_duration": 0, "prompt_eval_duration": 0,
                 "eval_duration": 0, "prompt_eval_count": used.prompt_tokens if used else 0,
                 "eval_count": used.completion_tokens if used else 0, **origin_body(self.made.origin, warnings)}
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
 
 
 def _head(origin: Origin) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from starlette.types import Send
 
 from headwater.api.openai.several import side_by_side
 from headwater.api.origin import origin_body, origin_headers
+from headwater.api.parameters import ignored_headers
 from headwater.api.stream import Stream, Waited
 from headwater.chat import Chat
 from headwater.chat.complete import complete
@@ -64,13 +65,14 @@ class Answer:
         body = {**self._head(self.whole_kind), "choices": [self.whole_choice(n, one) for n, one in enumerate(made)],
                 "usage": self._usage(), **self._from()}
         response = Response(json.dumps(body, ensure_ascii=False), media_type="application/json",
-                            headers={**origin_headers(self.origin), **self.waited.headers})
+                            headers={**origin_headers(self.origin), **ignored_headers(self.warnings),
+                                     **self.waited.headers})
         await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body})
 
     async def send_stream(self, send: Send, *, usage: bool) -> None:
         """With `usage` every chunk has the field, as OpenAI documents it, and one more chunk counts."""
-        stream, empty = Stream(send), {"usage": None} if usage else {}
+        stream, empty = Stream(send, ignored_headers(self.warnings)), {"usage": None} if usage else {}
         self.tell = stream.wait
         try:
             async with aclosing(self.events) as events:
