@@ -77,6 +77,12 @@ class Index:
                 found.setdefault(candidate.id, candidate)
         return [c for c in found.values() if c.id not in without][:limit]
 
+    def newest(self, count: int, *, without: Collection[int] = ()) -> list[Candidate]:
+        """The latest of all, kin or not."""
+        with self._lock:
+            found = (self._candidate(slot, 0.0, "tokens") for slot in reversed(range(len(self._records))))
+            return [c for c, _ in zip((c for c in found if c and c.id not in without), range(count), strict=False)]
+
     def _by_neurons(self, made: Fingerprint, limit: int) -> dict[int, Candidate]:
         voted = self._votes(made)
         families: list[list[Candidate]] = []
