@@ -27,6 +27,7 @@ from headwater.core.types import (
     Job,
     Kept,
     KeptFile,
+    KeptFilm,
     KeptResponse,
     Kind,
     Membership,
@@ -259,6 +260,33 @@ class Files(Protocol):
 
     def delete(self, account: Account, file_id: str) -> bool:
         """The bytes go with a later sweep, unless something else names them."""
+
+
+class Films(Protocol):
+    """Films people asked for: what was asked, where it stands, which files came of it."""
+
+    def add(self, film: KeptFilm) -> None: ...
+
+    def get(self, film_id: str) -> KeptFilm | None:
+        """Whoever's it is; the caller looks at account_id."""
+
+    def named(self, account_id: int, external_id: str) -> KeptFilm | None:
+        """The newest film the account calls so."""
+
+    def page(self, account_id: int | None, *, state: str | None = None, after: str | None = None, limit: int = 20,
+             newest_first: bool = True) -> tuple[list[KeptFilm], bool]:
+        """(films after the one with the id `after`, whether there are more); account_id None: everybody's."""
+
+    def update(self, film_id: str, **fields: Any) -> KeptFilm | None:
+        """None if it was deleted meanwhile."""
+
+    def delete(self, film: KeptFilm) -> None: ...
+
+    def marks(self) -> Iterator[tuple[str, bytes]]:
+        """(id, mark) of every film that is done."""
+
+    def unfinished(self, account_id: int) -> int:
+        """How many of the account's are queued or running."""
 
 
 class Accounts(Protocol):

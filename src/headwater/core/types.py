@@ -468,6 +468,34 @@ class KeptFile:
     created_at: float
 
 
+@dataclass(frozen=True)
+class KeptFilm:
+    """A film somebody asked for, made or not. Its files are KeptFiles of the same account, named by id.
+
+    id: "video_" and 32 hex. state: queued, running, done, failed or cancelled; job_id names the job behind it. asked:
+    the request in plain JSON, with the seed that was drawn and what was said about it (`notes`). photo: the first
+    frame, None for a film from words. receipt: what made it (engine build, revision, seconds), once it is done.
+    error: the sentence of why not. mark: film/mark.py's, to find it again. external_id: the asker's own name for it.
+    """
+
+    id: str
+    account_id: int
+    job_id: str | None
+    state: str
+    asked: dict[str, Any]
+    photo: str | None
+    video: str | None
+    poster: str | None
+    sheet: str | None
+    receipt: dict[str, Any] | None
+    error: str | None
+    mark: bytes | None
+    remixed_from: str | None
+    external_id: str | None
+    created_at: float
+    finished_at: float | None
+
+
 # --- what runs
 
 

@@ -396,3 +396,24 @@ files = Table(
     Column("created_at", Float, nullable=False),
     Index("ix_files_account_id_created_at_id", "account_id", "created_at", "id"),
 )
+
+films = Table(
+    "films", metadata,
+    Column("id", Key, primary_key=True),
+    _account_id(),
+    Column("job_id", Key),
+    Column("state", Key, nullable=False),
+    Column("asked", JSON, nullable=False),
+    Column("photo", Key),
+    Column("video", Key),
+    Column("poster", Key),
+    Column("sheet", Key),
+    Column("receipt", JSON),
+    Column("error", Text),
+    Column("mark", LargeBinary),
+    Column("remixed_from", Key),
+    Column("external_id", Key),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Index("ix_films_account_id_created_at_id", "account_id", "created_at", "id"),
+)

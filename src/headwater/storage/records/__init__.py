@@ -14,6 +14,7 @@ from headwater.core.ports import (
     Bus,
     Conversations,
     Files,
+    Films,
     History,
     Holdings,
     Lineage,
@@ -40,6 +41,7 @@ class Records:
     conversations: Conversations
     files: Files
     lineage: Lineage
+    films: Films
 
     def close(self) -> None:
         self.engine.dispose()
@@ -56,6 +58,7 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     from headwater.storage.records.bus import SqlBus
     from headwater.storage.records.conversations import SqlConversations
     from headwater.storage.records.files import SqlFiles
+    from headwater.storage.records.films import SqlFilms
     from headwater.storage.records.history import SqlHistory
     from headwater.storage.records.holdings import SqlHoldings
     from headwater.storage.records.lineage import SqlLineage
@@ -67,4 +70,4 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     upgrade(database)
     return Records(database.engine, database, SqlRepos(database), SqlHistory(database), SqlHoldings(database),
                    SqlAccounts(database), SqlBus(database), SqlSpending(database), SqlResponses(database),
-                   SqlConversations(database), SqlFiles(database), SqlLineage(database))
+                   SqlConversations(database), SqlFiles(database), SqlLineage(database), SqlFilms(database))
