@@ -1,6 +1,9 @@
-// One streamed chat completion, as events {text, reasoning, origin, usage, reason}. Knows OpenAI's server-sent events.
+// One streamed chat completion, as events {text, reasoning, origin, usage, reason, place}. Knows OpenAI's server-sent events.
+
+import { refusal } from "./chat-api.js";
 
 const LINE_MAX = 1 << 20;
+const PLACE = /^: headwater\.queue (\d+)/;
 
 export async function* stream(body, signal) {
   const response = await fetch("/v1/chat/completions", {
@@ -10,10 +13,14 @@ export async function* stream(body, signal) {
     body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
   });
   if (!response.ok) throw await refusal(response);
-  for await (const data of lines(response.body)) {
+  for await (const line of lines(response.body)) {
+    const place = PLACE.exec(line);
+    if (place) yield { place: Number(place[1]) };
+    if (!line.startsWith("data:")) continue;
+    const data = line.slice(5).trim();
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
-    if (chunk.error) throw told(chunk.error.message);
+    if (chunk.error) throw Object.assign(new Error(chunk.error.message), { told: chunk.error.message });
     const choice = chunk.choices?.[0];
     yield {
       text: choice?.delta?.content || "",
@@ -26,7 +33,6 @@ export async function* stream(body, signal) {
   throw new Error("the answer ended early");
 }
 
-// The payload of each "data:" line; comments and other fields are skipped.
 async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -37,21 +43,9 @@ async function* lines(body) {
       const parts = (rest + value).split(/\r?\n/);
       rest = parts.pop();
       if (rest.length > LINE_MAX) throw new Error("a line of the answer is too long");
-      for (const line of parts) if (line.startsWith("data:")) yield line.slice(5).trim();
+      yield* parts;
     }
   } finally {
     reader.cancel().catch(() => {});
   }
-}
-
-async function refusal(response) {
-  try {
-    return told((await response.json()).error.message);
-  } catch {
-    return new Error(`HTTP ${response.status}`);
-  }
-}
-
-function told(message) {
-  return Object.assign(new Error(message), { told: message });
 }
