@@ -49,7 +49,8 @@ def test_an_answer_says_whence_and_what_was_ignored(served):
     assert said["revision"] == served[1]["local/thinker"]
     assert sorted(said["warnings"]) == ["keep_alive is ignored", "options.num_ctx is ignored"]
     assert sorted(said["ignored"]) == ["keep_alive", "options.num_ctx"]
-    for wrong in ({"options": {"mirostat": 1}},{"messages": [{"role": "user", "content": "x", "images": ["AAAA"]}]}, {"messages": [{}]},
+    for wrong in ({"options": {"mirostat": 1}}, {"messages": [{"role": "user", "content": "x", "images": ["AAAA"]}]},
+                  {"messages": [{}]}, {"logprobs": True},
                   {"options": {"temperature": "hot"}}, {"messages": [{"role": "assistant", "tool_calls": 5}]}):
         refused = httpx.post(f"{served[0].url}/api/chat", json={**body, **wrong}, timeout=60)
         assert refused.status_code == 400 and isinstance(refused.json()["error"], str), wrong
