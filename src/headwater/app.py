@@ -23,12 +23,16 @@ from headwater.api.deps import get_actor
 from headwater.api.http import KeepSegments, RateLimit, SafeHeaders
 from headwater.api.openai.response_keeper import Keeper
 from headwater.chat import Chat
-from headwater.core.errors import BadInput, ModelNotFound, NotFound
+from headwater.core.errors import BadInput, ModelNotFound, NotFound, Unavailable
 from headwater.core.events import REPO_DELETED, REVISION_STORED
 from headwater.core.ports import Archive, Progress
 from headwater.core.settings import Settings
 from headwater.core.types import Actor, Commit, Event, Kind, Oid, Repo, Search
 from headwater.engines import ENGINES
+from headwater.film import Film
+from headwater.film.make import film_job
+from headwater.film.order import resume
+from headwater.film_engines import FILM_ENGINES
 from headwater.hub import Hub
 from headwater.hub.access import find_repo
 from headwater.hub.accounts import local_owner
@@ -39,6 +43,7 @@ from headwater.hub.imports import import_job
 from headwater.hub.intake import stage
 from headwater.hub.scan import scan_job
 from headwater.hub.snapshot import forget_snapshots, lay_out
+from headwater.hub.speech import speech
 from headwater.hub.sweep import scrub_job, sweep_job
 from headwater.jobs.local import LocalJobs
 from headwater.storage import tables
@@ -47,6 +52,11 @@ from headwater.storage.database import Database, open_engine
 from headwater.storage.dump import SqlArchive
 from headwater.storage.records import Records, open_records
 from headwater.talks import Talks
+from headwater.trace import Trace
+from headwater.trace.fingerprint import VERSION as FINGERPRINT
+from headwater.trace.reading import ModelFile
+from headwater.trace.work import enqueue as enqueue_trace
+from headwater.trace.work import trace_all_job, trace_job
 from headwater.web import mount as mount_pages
 
 log = logging.getLogger("headwater")
@@ -58,7 +68,9 @@ class App:
     hub: Hub
     chat: Chat
     talks: Talks
+    film: Film
     responses: Keeper
+    trace: Trace
     http: FastAPI
     records: Records
     archive: Archive
@@ -68,7 +80,10 @@ class App:
         """Work begins: jobs left by a process that died run again, events not yet heard are told."""
         local_owner(self.hub)
         self.hub.jobs.start()
+        resume(self.film)
         self.pump.start()
+        if self.settings.trace_uploads and self.trace.records.unread(FINGERPRINT, limit=1):
+            self.hub.jobs.enqueue("trace-all", {}, title="Trace", by="headwater", key="trace-all")
 
     def stop(self) -> None:
         self.pump.stop()
@@ -93,13 +108,16 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
               tmp, now)
     chat = Chat(settings, ENGINES, find_model=_find_model(hub), lay_out=lambda repo, commit: lay_out(hub, repo, commit),
                 list_models=_list_models(hub), list_files=lambda commit: [e.path for e in files(hub, commit)],
-                spending=records.spending)
-    _register_jobs(hub)
-    pump = Pump(hub)
+                spending=records.spending, speech=lambda repo, commit: speech(hub, repo, commit))
+    trace = Trace(records.lineage, records.repos, jobs, settings.data / "trace", _model_files(hub), _read_bytes(hub),
+                  _find_readable(hub))
+    _register_jobs(hub, trace)
+    pump = Pump(hub, trace)
     http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None,
                    description="The Hugging Face Hub's API for its own clients, OpenAI's for theirs, and Headwater's.")
+    film = _open_film(hub, records, settings)
     talks = Talks(settings, records.conversations, records.files, blobs, partial(stage, hub), now)
-    app = App(settings, hub, chat, talks, Keeper(settings, records.responses, now), http, records,
+    app = App(settings, hub, chat, talks, film, Keeper(settings, records.responses, now), trace, http, records,
               SqlArchive(records.database), pump)
     http.state.headwater = app
     _routes(http, app)
@@ -141,11 +159,23 @@ async def _lifespan(http: FastAPI) -> AsyncIterator[None]:
         app.stop()
 
 
-def _register_jobs(hub: Hub) -> None:
+def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
+    film = Film(settings, FILM_ENGINES, records.films, records.files, hub.blobs, hub.jobs,
+                find_model=_find_model(hub), find_commit=_find_commit(hub), find_account=hub.accounts.get,
+                lay_out=lambda repo, commit: lay_out(hub, repo, commit),
+                list_files=lambda commit: [e.path for e in files(hub, commit)], stage=partial(stage, hub),
+                tmp=hub.tmp, now=hub.now)
+    hub.jobs.register("film", film_job(film), at_once=1)
+    return film
+
+
+def _register_jobs(hub: Hub, trace: Trace) -> None:
     hub.jobs.register("sweep", sweep_job(hub))
     hub.jobs.register("scrub", scrub_job(hub))
     hub.jobs.register("scan", scan_job(hub), at_once=1)
     hub.jobs.register("import", import_job(hub), at_once=2)
+    hub.jobs.register("trace", trace_job(trace), at_once=1)
+    hub.jobs.register("trace-all", trace_all_job(trace), at_once=1)
 
 
 class Pump(threading.Thread):
@@ -156,12 +186,13 @@ class Pump(threading.Thread):
 
     TICK_S = 0.5
 
-    def __init__(self, hub: Hub):
+    def __init__(self, hub: Hub, trace: Trace):
         super().__init__(name="pump", daemon=True)
         self._hub = hub
         self._stopping = threading.Event()
         self._listeners: dict[str, list[Callable[[Hub, dict[str, Any]], None]]] = {
-            REVISION_STORED: [_describe_again, _scan], REPO_DELETED: [_forget_snapshots]}
+            REVISION_STORED: [_describe_again, _scan, partial(_trace, trace)],
+            REPO_DELETED: [_forget_snapshots, partial(_forget_fingerprints, trace)]}
         self._swept_at = hub.now()
 
     def run(self) -> None:
@@ -213,6 +244,45 @@ def _scan(hub: Hub, payload: dict[str, Any]) -> None:
                      title=f"Scan {payload['name']}", by="headwater", key=f"scan {payload['revision']}")
 
 
+def _trace(trace: Trace, hub: Hub, payload: dict[str, Any]) -> None:
+    repo = hub.repos.get(payload["repo_id"]) if hub.settings.trace_uploads else None
+    if repo and repo.kind is Kind.MODEL and payload["ref"] == "refs/heads/main":
+        enqueue_trace(trace, repo, payload["revision"], by="headwater")
+
+
+def _forget_fingerprints(trace: Trace, hub: Hub, payload: dict[str, Any]) -> None:
+    if gone := trace.records.prune():
+        trace.index.remove(gone)
+
+
+def _model_files(hub: Hub) -> Callable[[Repo, Oid], dict[str, ModelFile]]:
+    def files_of(repo: Repo, revision: Oid) -> dict[str, ModelFile]:
+        found = files(hub, resolve(hub, repo, revision))
+        return {f.path: ModelFile(f.size, f.digest, hub.blobs.path(f.digest)) for f in found if f.digest}
+
+    return files_of
+
+
+def _read_bytes(hub: Hub) -> Callable[[str, int, int], bytes]:
+    def read(digest: str, start: int, stop: int) -> bytes:
+        try:
+            return b"".join(hub.blobs.read(digest, start, stop))
+        except FileNotFoundError:
+            raise Unavailable("Bytes of the model are damaged or lost.", hint="Upload the file again.") from None
+
+    return read
+
+
+def _find_readable(hub: Hub) -> Callable[[Actor, str], Repo | None]:
+    def find(actor: Actor, name: str) -> Repo | None:
+        try:
+            return find_repo(hub, actor, Kind.MODEL, name)
+        except (NotFound, BadInput):
+            return None
+
+    return find
+
+
 def _forget_snapshots(hub: Hub, payload: dict[str, Any]) -> None:
     forget_snapshots(hub, payload["repo_id"])
 
@@ -226,6 +296,17 @@ def _find_model(hub: Hub) -> Callable[[Actor, str], tuple[Repo, Commit]]:
         except (NotFound, BadInput) as error:
             raise ModelNotFound(f"The model {name[:200]!r} is not here: {error.message}",
                                 hint="GET /v1/models lists those you can talk to.") from None
+
+    return find
+
+
+def _find_commit(hub: Hub) -> Callable[[str, str], tuple[Repo, Commit]]:
+    def find(name: str, revision: str) -> tuple[Repo, Commit]:
+        repo = hub.repos.find(Kind.MODEL, *name.split("/", 1))
+        commit = hub.history.commit(repo, revision) if repo else None
+        if repo is None or commit is None:
+            raise ModelNotFound(f"The model {name} is not here any more at {revision[:8]}.")
+        return repo, commit
 
     return find
 

@@ -68,9 +68,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("prompt_cache_bytes", 2_000_000_000, "bytes", "conversations as llama.cpp read them, kept on disk so that "
             "a restarted model need not read them again; 0 keeps none"),
     Setting("prompt_cache_s", 86_400, "s", "such a file not used for so long is deleted"),
+    Setting("film_memory_bytes", 6_000_000_000, "bytes", "memory the making of one film may take"),
+    Setting("film_queue_user_max", 20, "", "films an account may have waiting or under way"),
     Setting("remotes", "", "", "JSON of {URL: key}: where a repo's remote.json may have chats answered", secret=True),
     Setting("picture_hosts", "", "", "hosts pictures in chats may be fetched from, by commas; * is all public ones"),
     Setting("requests_per_minute", 1200, "", "per token or address beyond loopback; 0 means no limit"),
+    Setting("trace_uploads", 1, "", "1: read each uploaded model to find what it comes from; 0: only when asked"),
     Setting("log_level", "info", "", "debug, info, warning or error"),
 )
 
