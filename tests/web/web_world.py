@@ -18,9 +18,10 @@ import uvicorn
 
 from headwater.app import App, open_app
 from headwater.core.settings import load
-from headwater.core.types import Access, Actor, Kind, Repo
+from headwater.core.types import Access, Actor, Conversation, Kind, Message, Repo
 from headwater.hub import accounts, repos
 from headwater.hub.commit import Add, Delete, commit
+from headwater.talks.files import upload
 
 RIVER_CARD = """---
 license: apache-2.0
@@ -172,6 +173,27 @@ def fill_hub(app: App, owner: Actor) -> None:
                                 by=owner)
     hub.accounts.set_role(org, other, Access.WRITE, by=owner)
     make("delta-tokenizer", {"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {}}}'}, of="watershed")
+    talk(app, owner)
+
+
+def talk(app: App, owner: Actor) -> None:
+    """A shared conversation: reasoning, a table, a picture, and words that would like to be HTML."""
+    talks = app.talks
+    staged = talks.stage([picture()], limit=1_000_000)
+    shown = upload(talks, owner.account, staged, "course.png", "vision")
+    made = {"repo": "reader/Streamlet-8K", "revision": "4f" * 20, "engine": "llamacpp", "seed": 7}
+    said = [("user", [{"type": "text", "text": "Where does this river run? <script>alert(1)</script>"},
+                      {"type": "file", "file": {"file_id": shown.id, "filename": "course.png"}}], "", {}),
+            ("assistant", "# Down\n\nFrom the **hills** to the sea.\n\n| from | to |\n|---|---|\n| hills | sea |"
+             "\n\n```python\nprint('river')\n```\n\n[elsewhere](https://example.org) ![x](https://example.org/x.png)",
+             "It starts high up.", made),
+            ("user", "河流去哪里？", "", {}), ("assistant", "# Down\n\n往海里去。", "", made)]
+    messages = [Message(f"{n:032x}", f"{n - 1:032x}" if n else None, role, content, reasoning,
+                        "reader/Streamlet-8K" if made else "", made, 1.7e9) for n, (role, content, reasoning, made)
+                in enumerate(said)]
+    talks.conversations.create(Conversation(
+        "c" * 32, owner.account.id, "Where rivers run", "", "Answer briefly.", "reader/Streamlet-8K", {},
+        messages[-1].id, "s" * 32, 1.7e9, 1.7e9), messages, most=9)
 
 
 def safetensors() -> bytes:

@@ -50,8 +50,19 @@ def render(text: str, base: str, revision: str, elsewhere: str = "image elsewher
     return "".join(rewriter.out)
 
 
+@lru_cache(maxsize=512)
+def render_said(text: str, elsewhere: str = "image elsewhere") -> str:
+    """Safe HTML of what a person or a model said: as render(), but HTML in it is shown and not done, links that are
+    relative lead nowhere, no image is fetched, and headings begin at h3 and have no ids."""
+    rewriter = _Said("", "", elsewhere)
+    rewriter.feed(_clean(re.sub(r'style="text-align:(left|right|center)"', r'align="\1"',
+                                _parser(html=False).render(text[:MAX_CHARS]))))
+    rewriter.close()
+    return "".join(rewriter.out)
+
+
 @cache
-def _parser() -> Any:
+def _parser(html: bool = True) -> Any:
     from markdown_it import MarkdownIt
     from mdit_py_plugins.footnote import footnote_plugin
     from mdit_py_plugins.tasklists import tasklists_plugin
@@ -60,8 +71,10 @@ def _parser() -> Any:
         return highlight.colour(code, highlight.language_of_fence(info))
 
     # maxNesting bounds '> > > …' and '- - - …', which cost quadratic time.
-    parser = MarkdownIt("commonmark", {"html": True, "highlight": coloured, "maxNesting": 20})
-    return parser.enable(["table", "strikethrough"]).use(footnote_plugin).use(tasklists_plugin)
+    parser = MarkdownIt("commonmark", {"html": html, "highlight": coloured, "maxNesting": 20})
+    parser.enable(["table", "strikethrough"])
+    # Footnotes have ids, and several messages stand on one page.
+    return (parser.use(footnote_plugin) if html else parser).use(tasklists_plugin)
 
 
 def _clean(html: str) -> str:
@@ -196,3 +209,19 @@ class _Home(HTMLParser):
         if inside.startswith("..") or inside in (".", ""):
             return None
         return quote(inside) + (f"#{quote(fragment)}" if fragment else "")
+
+
+class _Said(_Home):
+    """Rewrites cleaned HTML of a message, which stands among others and belongs to no repo."""
+
+    def _level(self, tag: str) -> str:
+        return f"h{min(int(super()._level(tag)[1]) + 1, 6)}"
+
+    def _name_heading(self, start: int) -> None:
+        """None: its words may stand in another message too."""
+
+    def _inside(self, href: str) -> str | None:
+        return None
+
+    def _link(self, values: dict[str, str]) -> dict[str, str]:
+        return {} if values.get("href", "").startswith("#") else super()._link(values)
