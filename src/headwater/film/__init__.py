@@ -1,1 +1,48 @@
-"""Film: moving pictures from words or from a photo, each with a credit that says what made it."""
+"""The room for film: moving pictures from words or from a photo, each with a credit that says what made it.
+
+It knows no concrete engine and no hub of repos: app.py hands in the shelf of engines, the stores and two verbs. Every
+verb is a function whose first argument is Film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.core.film import FilmEngine
+from headwater.core.ports import Blobs, Files, Films, Jobs
+from headwater.core.settings import Settings
+from headwater.core.shelf import Shelf
+from headwater.core.types import Account, Actor, Commit, Repo, Snapshot, Staged
+
+
+@dataclass(frozen=True)
+class Film:
+    """What the verbs stand on.
+
+    find_model(actor, "owner/name@revision"): raises ModelNotFound. find_commit("owner/name", revision): of a model that
+    somebody was allowed to use when the film was ordered; raises ModelNotFound when it is gone. lay_out(repo, commit):
+    its files as a folder. list_files(commit): their paths. stage(chunks, limit=…): receives bytes into a file of the
+    folder blobs are adopted from. tmp: a folder on the same disk. now: seconds since 1970.
+    """
+
+    settings: Settings
+    engines: Shelf[FilmEngine]
+    films: Films
+    files: Files
+    blobs: Blobs
+    jobs: Jobs
+    find_model: Callable[[Actor, str], tuple[Repo, Commit]]
+    find_commit: Callable[[str, str], tuple[Repo, Commit]]
+    find_account: Callable[[int], Account | None]
+    lay_out: Callable[[Repo, Commit], Snapshot]
+    list_files: Callable[[Commit], list[str]]
+    stage: Callable[..., Staged]
+    tmp: Path
+    now: Callable[[], float]
+
+    @property
+    def authority(self) -> Path:
+        """Where the key and certificates stand that films are signed with."""
+        return self.settings.data / "film" / "authority.pem"

@@ -1,0 +1,175 @@
+"""Make an ordered film: the body of a "film" job. May be run again at any point and ends the same.
+
+Frames come from the engine's process and go straight into the encoder; then the credential is signed, last of all
+that touches the file; then poster, sprite sheet and mark are taken from what was signed, and everything is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.core.errors import HeadwaterError, NotFound
+from headwater.core.film import FilmRequest, Picture, Step
+from headwater.core.ports import Cancelled, Progress, Work
+from headwater.core.types import Account, Digest, KeptFilm
+from headwater.film import Film, credit
+from headwater.film.encode import encode, poster, spritesheet
+from headwater.film.mark import mark_of
+from headwater.film.order import keep_file
+from headwater.film.process import frames
+
+VIDEO_MAX = 2_000_000_000
+
+
+def film_job(film: Film) -> Work:
+    """payload {film_id}."""
+
+    def work(payload: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+        kept = film.films.get(payload["film_id"])
+        account = film.find_account(kept.account_id) if kept else None
+        if kept is None or account is None or kept.state not in ("queued", "running"):
+            return None  # deleted, or done by a run that died before it could say so
+        film.films.update(kept.id, state="running")
+        try:
+            with _room(film, kept) as room:
+                made = _make(film, kept, account, room, progress)
+        except Cancelled as end:
+            if end.args == ("cancel",):  # otherwise the hub stops, and the next start takes it up
+                film.films.update(kept.id, state="cancelled", finished_at=film.now())
+            raise
+        except HeadwaterError as error:
+            film.films.update(kept.id, state="failed", error=str(error), finished_at=film.now())
+            raise
+        return {"film": kept.id, "video": made}
+
+    return work
+
+
+def preview_path(film: Film, kept: KeptFilm) -> Path:
+    """Where the latest JPEG of a film under way lies, if there is one."""
+    return film.tmp / f"film-{kept.id}" / "preview.jpg"
+
+
+def _make(film: Film, kept: KeptFilm, account: Account, room: Path, progress: Progress) -> str | None:
+    request = _request(film, kept, account, room)
+    began = time.monotonic()
+
+    def tell(step: Step) -> None:
+        if step.preview is not None:
+            part = room / "preview.part"
+            part.write_bytes(step.preview)
+            part.replace(room / "preview.jpg")
+        progress(step.i, step.n, stage=step.stage, unit="frames" if step.stage == "frames" else "steps")
+
+    clip = encode(_told(frames(request, tell, lambda: False, memory_bytes=film.settings.film_memory_bytes)),
+                  room / "plain.mp4", fps=request.fps, comment=f"Made with Headwater; film {kept.id}")
+    seconds = time.monotonic() - began
+    progress(clip.frames, clip.frames, stage="sign")
+    engine = film.engines[request.engine]
+    receipt = {"engine": request.engine, "build": engine.build(), "seconds": round(seconds, 3),
+               "work": clip.frames * clip.width * clip.height, "frames": clip.frames, "fps": clip.fps,
+               "generates": engine.describe(request.folder).generates}
+    _sign(film, kept, request, receipt, room)
+    progress(clip.frames, clip.frames, stage="keep")
+    return _keep(film, kept, account, receipt, room)
+
+
+def _told(made: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Closes the engine's process as soon as the encoder ends, also by an error."""
+    with contextlib.closing(made):  # type: ignore[type-var]
+        yield from made
+
+
+def _request(film: Film, kept: KeptFilm, account: Account, room: Path) -> FilmRequest:
+    asked = dict(kept.asked)
+    asked.pop("notes")
+    extra = asked.pop("more")
+    pictures: tuple[Picture, ...] = ()
+    if kept.photo:
+        photo = film.files.get(account.id, kept.photo)
+        if photo is None:
+            raise NotFound("The photo was deleted before the film was made.", hint="Order the film again.")
+        pictures = (Picture("first", _copy(film, photo.digest, room / "photo"), photo.digest),)
+    folder = None
+    if asked["model"]:
+        repo, commit = film.find_commit(asked["model"], asked["revision"])
+        folder = Path(film.lay_out(repo, commit).folder)
+    return FilmRequest(**asked, folder=folder, pictures=pictures, extra=extra)
+
+
+def _copy(film: Film, digest: Digest, target: Path) -> Path:
+    with target.open("wb") as out:
+        for chunk in film.blobs.read(digest):
+            out.write(chunk)
+    return target
+
+
+def _sign(film: Film, kept: KeptFilm, request: FilmRequest, receipt: dict[str, Any], room: Path) -> None:
+    generates = receipt["generates"]
+    source = credit.ANIMATED_PHOTO if not generates else (
+        credit.GENERATED_FROM_PHOTO if request.pictures else credit.GENERATED)
+    recipe = {"film": kept.id, "model": request.model or f"headwater/{request.engine}", "revision": request.revision,
+              "engine": receipt["build"], "prompt": request.prompt, "negative": request.negative, "seed": request.seed,
+              "frames": receipt["frames"], "fps": request.fps, "size": f"{request.width}x{request.height}",
+              "camera": request.camera, "steps": request.steps, "guidance": request.guidance,
+              "notice": "Generated by a model." if generates else "A photo was set in motion; nothing was generated."}
+    pictures = [("photo", one.path, _type_of(one.path)) for one in request.pictures]
+    credit.sign(room / "plain.mp4", room / "film.mp4", credit.authority(film.authority),
+                title=request.prompt[:100] or "film", recipe=recipe, source_type=source, pictures=pictures)
+    (room / "plain.mp4").unlink()
+
+
+def _type_of(path: Path) -> str:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return Image.MIME.get(image.format or "", "image/jpeg")
+
+
+def _keep(film: Film, kept: KeptFilm, account: Account, receipt: dict[str, Any], room: Path) -> str | None:
+    """One transaction makes the film done; until then its files belong to nobody's film and are taken back."""
+    video = room / "film.mp4"
+    mark = mark_of(video)
+    parts = {"video": (_chunks(video), "video/mp4"), "poster": (iter([poster(video)]), "image/webp"),
+             "sheet": (iter([spritesheet(video)]), "image/webp")}
+    files = {}
+    try:
+        for name, (chunks, media) in parts.items():
+            staged = film.stage(chunks, limit=VIDEO_MAX)
+            files[name] = keep_file(film, account, staged, f"{kept.id}.{media.partition('/')[2]}", media).id
+        done = film.films.update(kept.id, state="done", receipt=receipt, mark=mark, finished_at=film.now(), **files)
+    except BaseException:
+        for file_id in files.values():
+            film.files.delete(account, file_id)
+        raise
+    if done is None:  # deleted while it was made
+        for file_id in files.values():
+            film.files.delete(account, file_id)
+        return None
+    return files["video"]
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            yield chunk
+
+
+@contextmanager
+def _room(film: Film, kept: KeptFilm) -> Iterator[Path]:
+    """A folder for the work, empty at the start whatever a run before left in it, and gone at the end."""
+    room = film.tmp / f"film-{kept.id}"
+    shutil.rmtree(room, ignore_errors=True)
+    room.mkdir(parents=True)
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)

@@ -1,0 +1,278 @@
+"""Order a film, look at it, cancel it, delete it. Every face (OpenAI, Kling, pages, CLI) comes through here.
+
+An order is checked by its engine before it is kept, so what cannot be made is refused at once; the seed is drawn and
+the model pinned to its revision, so a restart, or a second order of the same, makes the same film.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from headwater.core.errors import BadInput, Busy, Conflict, ModelNotFound, NotFound, TooLarge
+from headwater.core.film import AXES, Estimate, FilmEngine, FilmRequest, Normalised, Picture
+from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
+from headwater.film import Film
+
+PROMPT_MAX = 4_000
+PHOTO_MAX = 25_000_000
+FILES_MAX = 100_000
+PURPOSE = "film"
+SIDE_MIN, SIDE_MAX, DEFAULT_SIDE = 64, 4_096, 720
+FPS, SECONDS = 24, 4.0
+BUILT_IN = ("photo", "plain")
+"""Engines that need no model, in the order of preference; a film whose model is "" or "headwater/<name>" takes one."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person or program asks for. None: the engine's or the picture's own. model: owner/name[@revision], an
+    engine's name, or "". size: (width, height)."""
+
+    prompt: str = ""
+    model: str = ""
+    negative: str = ""
+    seconds: float | None = None
+    fps: int | None = None
+    size: tuple[int, int] | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int | None = None
+    preset: str = "normal"
+    camera: dict[str, float] = field(default_factory=dict)
+    external_id: str | None = None
+    remixed_from: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Staged | None = None) -> KeptFilm:
+    """Keep the order and its photo (which is consumed), and enqueue the work.
+
+    Raises BadInput (what the engine cannot do, or a picture it cannot read), ModelNotFound, TooLarge, Busy.
+    """
+    try:
+        normalised = plan(film, actor, asked, photo)
+        if film.films.unfinished(account.id) >= film.settings.film_queue_user_max:
+            raise Busy("You have as many films waiting as one account may.", retry_after=30,
+                       hint="Wait for one to be done, or cancel one.")
+        kept_photo = keep_file(film, account, photo, "photo", _media_type(photo)) if photo else None
+    finally:
+        if photo:
+            Path(photo.path).unlink(missing_ok=True)
+    kept = KeptFilm(
+        f"video_{secrets.token_hex(16)}", account.id, None, "queued", _plain(normalised, asked),
+        kept_photo.id if kept_photo else None, None, None, None, None, None, None, asked.remixed_from,
+        asked.external_id, film.now(), None)
+    film.films.add(kept)
+    return _enqueue(film, kept, account.name)
+
+
+def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normalised:
+    """The order as its engine will run it, without keeping anything. Raises as order()."""
+    _check(asked)
+    engine, model, revision, folder = _engine_for(film, actor, asked.model, photo is not None)
+    if why := engine.available():
+        raise BadInput(f"{engine.name} cannot run here: {why}")
+    width, height = asked.size or _size_of(photo)
+    draft = FilmRequest(
+        engine.name, "i2v" if photo else "t2v", asked.prompt, asked.seconds or SECONDS, asked.fps or FPS,
+        width // 2 * 2, height // 2 * 2, secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+        model, revision, folder, asked.negative,
+        (Picture("first", Path(photo.path), photo.digest),) if photo else (), camera=asked.camera, steps=asked.steps,
+        guidance=asked.guidance, preset=asked.preset, extra=asked.more)  # type: ignore[arg-type]
+    capabilities = engine.describe(folder)
+    if draft.kind not in capabilities.kinds:
+        raise BadInput("This engine needs a photo to begin with." if draft.kind == "t2v" else
+                       "This model makes films from words alone.", hint="Choose another model.")
+    notes = () if (width, height) == (draft.width, draft.height) else (
+        f"{draft.width}x{draft.height} was taken for {width}x{height}: both sides must be even.",)
+    normalised = engine.normalise(draft)
+    memory = engine.estimate(normalised.request).memory_bytes
+    if memory and memory > film.settings.film_memory_bytes:
+        raise TooLarge(f"The film would need about {memory >> 20} MiB of memory; "
+                       f"{film.settings.film_memory_bytes >> 20} MiB may be used.",
+                       hint="Ask for a smaller size or fewer seconds.")
+    return Normalised(normalised.request, notes + normalised.notes)
+
+
+def estimate(film: Film, normalised: Normalised) -> Estimate:
+    """Of the engine, or from films this hub made by the same engine and model: the middle, least and most of them,
+    scaled by pixels."""
+    request = normalised.request
+    work = request.frames * request.width * request.height
+    done, _ = film.films.page(None, state="done", limit=200)
+    rates = sorted(one.receipt["seconds"] / one.receipt["work"] for one in done
+                   if one.receipt and one.receipt.get("engine") == request.engine
+                   and one.asked.get("model") == request.model and one.asked.get("steps") == request.steps)[:50]
+    own = film.engines[request.engine].estimate(request)
+    if len(rates) < 3:
+        return own
+    return Estimate(rates[len(rates) // 2] * work, rates[0] * work, rates[-1] * work, own.memory_bytes)
+
+
+def find(film: Film, account: Account, film_id: str) -> KeptFilm:
+    """As it stands now. Raises NotFound, also for another's."""
+    kept = film.films.get(film_id) if len(film_id) <= 100 and film_id.isascii() and film_id.isprintable() else None
+    if kept is None or kept.account_id != account.id:
+        raise NotFound(f"No film {film_id[:100]!r} here.", hint="GET /v1/videos lists yours.")
+    return settled(film, kept)
+
+
+def settled(film: Film, kept: KeptFilm) -> KeptFilm:
+    """The film, with what became of its job when that was not written down: cancelled before it began, or its process
+    ended for good."""
+    if kept.state not in ("queued", "running") or kept.job_id is None:
+        return kept
+    job = film.jobs.get(kept.job_id)
+    if job is None or job.state in (JobState.QUEUED, JobState.RUNNING, JobState.DONE):
+        return kept
+    state = "cancelled" if job.state is JobState.CANCELLED else "failed"
+    return film.films.update(kept.id, state=state, error=job.error, finished_at=film.now()) or kept
+
+
+def job_of(film: Film, kept: KeptFilm) -> Job | None:
+    return film.jobs.get(kept.job_id) if kept.job_id else None
+
+
+def cancel(film: Film, kept: KeptFilm) -> KeptFilm:
+    """Raises Conflict when there is nothing to cancel any more. A running one ends at its next step."""
+    if kept.state not in ("queued", "running"):
+        raise Conflict(f"The film is {kept.state} already.")
+    if kept.job_id:
+        film.jobs.cancel(kept.job_id)
+    return settled(film, film.films.get(kept.id) or kept)
+
+
+def delete(film: Film, account: Account, kept: KeptFilm) -> None:
+    """With its files; a film under way is cancelled first. Bytes go with a later sweep."""
+    if kept.state in ("queued", "running") and kept.job_id:
+        film.jobs.cancel(kept.job_id)
+    film.films.delete(kept)
+    for file_id in (kept.photo, kept.video, kept.poster, kept.sheet):
+        if file_id:
+            film.files.delete(account, file_id)
+
+
+def again(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed: Any) -> KeptFilm:
+    """A new order of the same with some fields of Asked changed: a new seed unless one is given. Raises as order()."""
+    asked = Asked(**{name: kept.asked[name] for name in (
+        "prompt", "model", "negative", "seconds", "fps", "steps", "guidance", "preset", "camera", "more")},
+        size=(kept.asked["width"], kept.asked["height"]), remixed_from=kept.id)
+    if kept.asked["revision"]:
+        asked = replace(asked, model=f"{asked.model}@{kept.asked['revision']}")
+    photo = film.files.get(account.id, kept.photo) if kept.photo else None
+    if kept.photo and photo is None:
+        raise NotFound("The photo this film was made of is gone.", hint="Order a new film with it.")
+    staged = film.stage(film.blobs.read(photo.digest), limit=PHOTO_MAX) if photo else None
+    return order(film, actor, account, replace(asked, **changed), staged)
+
+
+def resume(film: Film) -> int:
+    """Orders whose work was never enqueued because the hub died in between, enqueued now. Run at start."""
+    count = 0
+    for state in ("queued", "running"):
+        page, _ = film.films.page(None, state=state, limit=1_000)
+        for kept in page:
+            if kept.job_id is None or film.jobs.get(kept.job_id) is None:
+                _enqueue(film, kept, "headwater")
+                count += 1
+    return count
+
+
+def keep_file(film: Film, account: Account, staged: Staged, name: str, media_type: str) -> KeptFile:
+    """A file of a film, under the account. Consumes what was staged. Raises TooLarge when the account has no room."""
+    file = KeptFile(f"file-{secrets.token_hex(16)}", account.id, name, PURPOSE, media_type, staged.digest, staged.size,
+                    None, film.now())
+    film.files.claim(file, most=FILES_MAX, most_bytes=film.settings.user_files_max_bytes)
+    try:
+        film.blobs.adopt(Path(staged.path), staged.digest)
+        film.files.arrived(file)
+    except BaseException:
+        film.files.delete(account, file.id)
+        raise
+    return file
+
+
+def _enqueue(film: Film, kept: KeptFilm, by: str) -> KeptFilm:
+    title = f"Film: {kept.asked['prompt'][:60] or kept.asked['engine']}"
+    job = film.jobs.enqueue("film", {"film_id": kept.id}, title=title, by=by, key=kept.id)
+    return film.films.update(kept.id, job_id=job.id) or kept
+
+
+def _engine_for(film: Film, actor: Actor, model: str, has_photo: bool) -> tuple[FilmEngine, str, str, Path | None]:
+    """(engine, model, revision, folder)."""
+    name = model.removeprefix("headwater/")
+    if name in BUILT_IN or not model:
+        for candidate in ([name] if model else BUILT_IN):
+            if candidate in film.engines.names() and (model or film.engines[candidate].available() is None):
+                engine = film.engines[candidate]
+                if engine.describe(None).needs_model:
+                    break
+                return engine, "", "", None
+    if not model:
+        raise BadInput("No model was named, and none is built in." if has_photo else
+                       "A film from words needs a model.", hint="Name one: owner/name of a film model in the hub.")
+    repo, commit = film.find_model(actor, model)
+    files = tuple(film.list_files(commit))
+    reasons = []
+    for engine in film.engines:
+        why = engine.accepts(files)
+        if why is None:
+            return engine, repo.full_name, commit.oid, Path(film.lay_out(repo, commit).folder)
+        reasons.append(f"{engine.name}: {why}")
+    raise ModelNotFound(f"{repo.full_name} is not a model of film. {'; '.join(reasons)}")
+
+
+def _check(asked: Asked) -> None:
+    if len(asked.prompt) > PROMPT_MAX or len(asked.negative) > PROMPT_MAX:
+        raise BadInput(f"A prompt has at most {PROMPT_MAX:,} characters.")
+    if not 0.1 <= (asked.seconds or SECONDS) <= 120:
+        raise BadInput(f"seconds: {asked.seconds:g} is not between 0.1 and 120.")
+    if not 1 <= (asked.fps or FPS) <= 60:
+        raise BadInput(f"fps: {asked.fps} is not between 1 and 60.")
+    if asked.size and not all(SIDE_MIN <= side <= SIDE_MAX for side in asked.size):
+        raise BadInput(f"size: {asked.size[0]}x{asked.size[1]}; a side has {SIDE_MIN} to {SIDE_MAX:,} pixels.")
+    if asked.preset not in ("draft", "normal", "best"):
+        raise BadInput(f"preset: {asked.preset[:50]!r} is none of draft, normal, best.")
+    if asked.seed is not None and not 0 <= asked.seed < 2**63:
+        raise BadInput("seed: a whole number from 0 to 2^63 - 1.")
+    moved = [axis for axis, value in asked.camera.items() if value]
+    if any(axis not in AXES for axis in asked.camera) or len(moved) > 1 or any(
+            not -10 <= asked.camera[axis] <= 10 for axis in moved):
+        raise BadInput(f"camera: at most one of {', '.join(AXES)} may differ from 0, from -10 to 10.")
+
+
+def _size_of(photo: Staged | None) -> tuple[int, int]:
+    """The photo's shape with its longer side DEFAULT_SIDE; 16:9 without one. Raises BadInput for what is no picture."""
+    if photo is None:
+        return DEFAULT_SIDE, DEFAULT_SIDE * 9 // 16
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(photo.path) as image:
+            # Only the header is read; a picture on its side by EXIF is as wide as it is high.
+            turned = image.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
+            width, height = image.size[::-1] if turned else image.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"The photo cannot be read: {error}.", hint="Save it as JPEG, PNG or WebP.") from None
+    scale = min(1.0, DEFAULT_SIDE / max(width, height))
+    return max(SIDE_MIN, round(width * scale)), max(SIDE_MIN, round(height * scale))
+
+
+def _media_type(photo: Staged) -> str:
+    from PIL import Image
+
+    with Image.open(photo.path) as image:
+        return Image.MIME.get(image.format or "", "application/octet-stream")
+
+
+def _plain(normalised: Normalised, asked: Asked) -> dict[str, Any]:
+    """The order as JSON: what make.py builds the request from again, and `notes`."""
+    request = normalised.request
+    return {"engine": request.engine, "kind": request.kind, "model": request.model, "revision": request.revision,
+            "prompt": request.prompt, "negative": request.negative, "seconds": request.seconds, "fps": request.fps,
+            "width": request.width, "height": request.height, "seed": request.seed, "steps": request.steps,
+            "guidance": request.guidance, "preset": request.preset, "camera": request.camera, "more": request.extra,
+            "notes": list(normalised.notes)}
