@@ -16,7 +16,7 @@ from headwater.weights.source import Source
 
 PIECE_BYTES = 16 << 10
 PIECES_OF_A_TABLE = 4
-TELLING_ELEMENTS = 4_096
+TELLING_ELEMENTS = 256
 TELLING_BYTES = 32
 """A piece with no more different bytes than this is a constant, a mask or a pattern."""
 ROW_COUNT = 16

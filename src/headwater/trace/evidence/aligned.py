@@ -15,6 +15,7 @@ import numpy as np
 from headwater.stats.matching import greedy_matching, log10_fixed_points
 from headwater.trace.compared import Compared
 from headwater.trace.fingerprint import Fingerprint, LayerPrint
+from headwater.trace.hashes import ROW_SIGNS
 from headwater.trace.judgement import Evidence
 
 LINE = -9.0
@@ -25,20 +26,22 @@ _ROLES = ("gate", "up")
 def look(pair: Compared) -> Evidence:
     if not _comparable(pair.a, pair.b):
         return Evidence("aligned", "none", "Their layers have other shapes, so rows of one number do not correspond.")
-    rng, found, sizes, alike = np.random.default_rng(0), 0, [], []
+    rng, found, sizes, alike, turned = np.random.default_rng(0), 0, [], [], np.zeros(2, int)
     for one, two in pair.likely_pairs:
-        table = _likeness(one, two)
-        if table is None:
+        signs = _signs(one, two, min(ROW_SIGNS, pair.a.architecture.width))
+        if signs is None:
             continue
+        table = signs[0] @ signs[1].T / signs[0].shape[1]
         found += int((greedy_matching(table, rng) == np.arange(len(table))).sum())
         sizes.append(len(table))
         alike.append(float(np.diag(table).mean()))
+        turned += [int(((signs[0] > 0) & (signs[1] < 0)).sum()), int(((signs[0] < 0) & (signs[1] > 0)).sum())]
     if not sizes:
         return Evidence("aligned", "none", "No rows were kept that could be compared.")
     # The layers are paired in one of two ways (by agreement or by number): twice the chance.
     log10_p = min(0.0, log10_fixed_points(found, sizes) + log10(2))
     figures = {"met": found, "of": sum(sizes), "layers": len(sizes), "log10_p": round(log10_p, 1),
-               "alike": round(float(np.mean(alike)), 4)}
+               "alike": round(float(np.mean(alike)), 4), "lost": int(turned[0]), "gained": int(turned[1])}
     says = f"{found} of {sum(sizes)} rows meet the row of their own number; {len(sizes)} would by chance"
     if log10_p <= LINE:
         return Evidence("aligned", "proof", f"{says} (p = 10^{log10_p:.0f}).", figures)
@@ -51,15 +54,15 @@ def _comparable(a: Fingerprint, b: Fingerprint) -> bool:
         and one.neurons == two.neurons > 0
 
 
-def _likeness(one: LayerPrint, two: LayerPrint) -> np.ndarray | None:
-    """float (n, n): mean product of signs, -1 to 1; None where the layers kept no rows, or kept other ones."""
-    tables = []
-    for role in _ROLES:
-        if role in one.raw and role in two.raw and one.raw[role].shape == two.raw[role].shape \
-                and one.neurons == two.neurons and len(one.raw[role]) > 1:
-            signs = [np.unpackbits(layer.raw[role], axis=1).astype(np.float64) * 2 - 1 for layer in (one, two)]
-            tables.append(signs[0] @ signs[1].T / signs[0].shape[1])
-    return np.mean(tables, axis=0) if tables else None
+def _signs(one: LayerPrint, two: LayerPrint, width: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """float (rows, gate's and up's signs): -1 and 1; None where the layers kept no rows, or kept other ones."""
+    roles = [role for role in _ROLES if role in one.raw and role in two.raw and len(one.raw[role]) > 1
+             and one.raw[role].shape == two.raw[role].shape]
+    if not roles or one.neurons != two.neurons:
+        return None
+    first, second = (np.concatenate([np.unpackbits(layer.raw[role], axis=1, count=width) for role in roles], axis=1)
+                     .astype(np.float64) * 2 - 1 for layer in (one, two))
+    return first, second
 
 
 EVIDENCE = look

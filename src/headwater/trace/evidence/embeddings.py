@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.trace.compared import Compared
+from headwater.trace.hashes import ROW_SIGNS
 from headwater.trace.judgement import Evidence
 
 FEWEST = 24
@@ -22,9 +23,11 @@ def look(pair: Compared) -> Evidence:
         return Evidence("embeddings", "none", "Too few words have an embedding in both.", {"words": len(first)})
     if pair.a.architecture.width != pair.b.architecture.width:
         return Evidence("embeddings", "none", "Their residual streams have other widths.", {"words": len(first)})
-    one, two = (np.unpackbits(print_.embedding[places], axis=1) * np.int8(2) - np.int8(1)
+    # A narrow model fills a part of the bits; columns that are one sign throughout say nothing.
+    width = min(ROW_SIGNS, pair.a.architecture.width)
+    one, two = (np.unpackbits(print_.embedding[places], axis=1, count=width) * 2.0 - 1
                 for print_, places in ((pair.a, first), (pair.b, second)))
-    cosine = float((one * two).mean(dtype=np.float64))
+    cosine = float(((one - one.mean(0)) * (two - two.mean(0))).mean())
     figures = {"cosine": round(cosine, 4), "words": len(first)}
     says = f"Signs of the embeddings of {len(first)} shared words correlate at {cosine:.2f}"
     if cosine >= LINE:
