@@ -13,6 +13,7 @@ from headwater.chat.workers import Workers
 from headwater.core.ports import ChatEngine, Spending
 from headwater.core.settings import Settings
 from headwater.core.types import Actor, Commit, Oid, Repo, Snapshot
+from headwater.weights.speech import Speech
 
 
 class Chat:
@@ -23,6 +24,7 @@ class Chat:
     lay_out(repo, commit): the revision as a folder. Blocking, like all of these: called in threads.
     list_models(actor): model repos the actor may read, each at main.
     list_files(commit): paths of all files of a revision.
+    speech(repo, commit): how the model is spoken with, for engines that cannot see it from their file alone.
     spending: where the day's use is counted; None counts in this process alone.
     """
 
@@ -33,11 +35,12 @@ class Chat:
         list_models: Callable[[Actor], Iterable[tuple[Repo, Commit]]],
         list_files: Callable[[Commit], Sequence[str]],
         spending: Spending | None = None,
+        speech: Callable[[Repo, Commit], Speech | None] = lambda repo, commit: None,
     ):
         self.settings, self.engines = settings, engines
         self.find_model, self.list_models, self.list_files = find_model, list_models, list_files
         self.lay_out = lay_out
-        self.workers = Workers(settings, lay_out)
+        self.workers = Workers(settings, lay_out, speech)
         self.meter, self.quotas = Meter(self.workers), Quotas(settings, spending)
         self.chosen: dict[Oid, tuple[ChatEngine, str, str | None] | None] = {}
         """Which engine takes which file of a revision, with which projector. A revision never changes: never stale."""

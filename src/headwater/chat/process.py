@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -48,8 +48,11 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, model: ChatModel, snapshot: Snapshot, settings: Settings, http: aiohttp.ClientSession,
-                    plan: Plan, adapters: Sequence[Path] = ()) -> WorkerProcess:
-        """A worker that has answered /health. Raises EngineFailed with its last lines; leaves no process then."""
+                    plan: Plan, adapters: Sequence[Path] = (), told: Mapping[str, str] | None = None) -> WorkerProcess:
+        """A worker that has answered /health. told: more for its environment.
+
+        Raises EngineFailed with its last lines; leaves no process then.
+        """
         port, key = free_port(), secrets.token_urlsafe(24)
         argv = model.engine.command(snapshot, model.path, port=port, threads=threads(settings),
                                     context=plan.context, **({"adapters": adapters} if adapters else {}))
@@ -58,7 +61,7 @@ class WorkerProcess:
         confine = str(Path(__file__).with_name("confine.py"))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", confine, str(os.getpid()), str(memory(settings)), *argv,
-            env={**environment(key, plan.slots), **extra}, stdin=asyncio.subprocess.PIPE,
+            env={**environment(key, plan.slots), **(told or {}), **extra}, stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
         worker = cls(model, process, f"http://127.0.0.1:{port}", key)
         try:

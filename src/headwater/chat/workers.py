@@ -25,6 +25,7 @@ from headwater.chat.types import ChatModel
 from headwater.core.errors import Busy, Conflict, EngineFailed, HeadwaterError, Unavailable
 from headwater.core.settings import Settings
 from headwater.core.types import Commit, Repo, Snapshot
+from headwater.weights.speech import Speech
 
 if TYPE_CHECKING:
     import aiohttp
@@ -92,8 +93,9 @@ class _Failure:
 class Workers:
     """The workers of one gateway. Lives in one event loop, from the first hold() to close()."""
 
-    def __init__(self, settings: Settings, lay_out: Callable[[Repo, Commit], Snapshot]):
-        self._settings, self._lay_out = settings, lay_out
+    def __init__(self, settings: Settings, lay_out: Callable[[Repo, Commit], Snapshot],
+                 speech: Callable[[Repo, Commit], Speech | None] = lambda repo, commit: None):
+        self._settings, self._lay_out, self._speech = settings, lay_out, speech
         self._seats: dict[Any, Seat] = {}
         self._failures: OrderedDict[Any, _Failure] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -140,8 +142,8 @@ class Workers:
         await worker.stop(kindly=False)
 
     def loaded(self) -> list[dict[str, Any]]:
-        """What is loaded or loading now: model, engine, adapters, state, pinned, busy, waiting, memory_bytes, slots, context
-        and pid, the last four None while that is not known."""
+        """What is loaded or loading now: model, engine, adapters, state, pinned, busy, waiting, memory_bytes, slots,
+        context and pid, the last four None while that is not known."""
         return [{"model": seat.model.exact_name, "engine": seat.model.engine.name,
                  "adapters": [f"{one.repo.full_name}@{one.commit.oid}" for one in seat.model.adapters],
                  "state": "leaving" if seat.leaving else "ready" if seat.worker else "loading",
@@ -328,7 +330,14 @@ class Workers:
         plan = await self._admit(seat, estimate)
         beside = [await asyncio.to_thread(self._lay_out, one.repo, one.commit) for one in model.adapters]
         files = [Path(laid.folder) / one.path for laid, one in zip(beside, model.adapters, strict=True)]
-        return await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan, files)
+        return await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan, files,
+                                         await asyncio.to_thread(self._told, model))
+
+    def _told(self, model: ChatModel) -> dict[str, str]:
+        """What the engine has its worker told of how the model is spoken with."""
+        if not hasattr(model.engine, "told") or (speech := self._speech(model.repo, model.commit)) is None:
+            return {}
+        return model.engine.told(speech)
 
     # --- memory
 

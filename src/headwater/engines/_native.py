@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -99,9 +100,10 @@ def chosen(settings: Settings) -> Native | None:
 # --- the worker process
 
 
-def become(folder: Path, params: Any, key: str) -> NoReturn:
-    """Go on as a process of nothing but this build: two llama.cpp in one would share symbols."""
-    said = json.dumps({"folder": str(folder), "argv": argv(params)})
+def become(folder: Path, params: Any, key: str, more: Sequence[str] = ()) -> NoReturn:
+    """Go on as a process of nothing but this build: two llama.cpp in one would share symbols. more: words for its
+    command line beside those the parameters make."""
+    said = json.dumps({"folder": str(folder), "argv": [*argv(params), *more]})
     os.execve(sys.executable, [sys.executable, "-m", __name__],
               {**os.environ, "HEADWATER_WORKER_KEY": key, "HEADWATER_NATIVE": said})
 

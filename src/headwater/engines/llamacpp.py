@@ -1,13 +1,16 @@
 """GGUF chat by llama.cpp: the xllamacpp wheel carries llama.cpp's own HTTP server, run here in a child process.
 
-Knows how that server is set up. The tokenizer, the template and the stop tokens are those in the GGUF.
+Knows how that server is set up. The tokenizer is the one in the GGUF; template, ends and BOS are those of
+weights/speech.py, as on the pages, wherever the hub tells them and the file says otherwise.
 Figures behind the choices: docs/design/003-workers.md.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,16 +21,23 @@ from headwater.core.errors import CorruptFile
 from headwater.core.settings import Settings
 from headwater.core.types import Snapshot
 from headwater.engines import _native, _worker
+from headwater.engines._overrides import Overrides, corrections
 from headwater.weights.adapter import adapter_of
 from headwater.weights.adapter import misfit as adapter_misfit
 from headwater.weights.projector import misfit, projector_of
 from headwater.weights.shards import gguf_models
+from headwater.weights.speech import Speech
 
 PACKAGE = "xllamacpp"
 PROMPT_CACHE_MIB = 256
 BATCH_PER_THREAD = 64
 PICTURE_BATCH = 256
 """Some models (Gemma) read a picture in one batch or not at all, and theirs have so many tokens."""
+
+
+TEMPLATE_MAX = 100_000
+"""Bytes of a template, as JSON, that are handed over by the environment, which has a limit; the longest of the 71 that
+llama.cpp tests with has 35,000. A longer one is read from chat_template.jinja, if it is there."""
 
 
 class LlamaCpp:
@@ -50,6 +60,15 @@ class LlamaCpp:
         """Which build the worker becomes: the one made for this processor where there is one and settings allow."""
         native = _native.chosen(settings)
         return {"HEADWATER_NATIVE_BUILD": str(settings.data / _native.FOLDER / native.name)} if native else {}
+
+    def told(self, speech: Speech) -> dict[str, str]:
+        """What the worker is told of how the model is spoken with, where its file says otherwise or nothing."""
+        said: dict[str, Any] = {"stops": [[stop.id, stop.text] for stop in speech.stops], "no_bos": speech.bos is None}
+        template = speech.template
+        if template and not template.source.lower().endswith(".gguf"):
+            fits = len(json.dumps(template.text)) <= TEMPLATE_MAX
+            said |= {"template": template.text} if fits else {"too_long": template.source}
+        return {"HEADWATER_WORKER_SPEECH": json.dumps(said)}
 
     def build_in(self, settings: Settings) -> str:
         """What a worker started now computes with; for receipts."""
@@ -96,6 +115,7 @@ class _Said(NamedTuple):
 
     context: int | None
     pooling: int | None
+    metadata: dict[str, Any]
 
 
 RANKS = 4
@@ -115,7 +135,7 @@ def _read(path: Path) -> _Said:
         raise CorruptFile("this is an adapter and no model by itself; ask for it as owner/base+owner/adapter.")
     length, pooling = said.get(f"{kind}.context_length"), said.get(f"{kind}.pooling_type")
     return _Said(length if isinstance(length, int) and length > 0 else None,
-                 pooling if isinstance(pooling, int) and pooling > 0 else None)
+                 pooling if isinstance(pooling, int) and pooling > 0 else None, said)
 
 
 def _params(given: Any, said: _Said, key: str) -> Any:
@@ -127,6 +147,8 @@ def _params(given: Any, said: _Said, key: str) -> Any:
     own = given.path.parent / "chat_template.jinja"
     if own.is_file():  # what the repo says beside the file goes before what is in it, as on the pages
         params.chat_template = own.read_text("utf-8")
+    elif template := _spoken().get("template"):
+        params.chat_template = template
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], given.port, [key]
     params.cors_origins = ""
     params.ui = params.endpoint_props = False
@@ -154,10 +176,25 @@ def _params(given: Any, said: _Said, key: str) -> Any:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(path), 0.0) for path in given.adapter]
         params.lora_init_without_apply = True  # the request says which, and how much
         params.cache_ram_mib = 0  # it would bring back what was read with one adapter for an answer with another
-    if kept := os.environ.get("HEADWATER_WORKER_CACHE"):
+    if (kept := os.environ.get("HEADWATER_WORKER_CACHE")) and not given.adapter:
         params.slot_save_path = f"{kept}{os.sep}"
     params.verbosity = 2  # warnings: the timing of every request would drown the lines that explain a failure
     return params
+
+
+def _spoken() -> dict[str, Any]:
+    """What told() said; empty where nobody did."""
+    return json.loads(os.environ.get("HEADWATER_WORKER_SPEECH") or "{}")
+
+
+def _overrides(said: _Said) -> Overrides:
+    spoken = _spoken()
+    values, left = corrections(said.metadata, spoken.get("stops", ()), spoken.get("no_bos", False))
+    if spoken.get("too_long"):
+        print(f"the template in {spoken['too_long']} is too long to be used here.", file=sys.stderr)
+    if left:
+        print(f"answers do not stop at the tokens {left}: llama.cpp takes no more ends.", file=sys.stderr)
+    return Overrides(values)
 
 
 def main() -> None:
@@ -171,10 +208,13 @@ def main() -> None:
         said = _read(given.path)
         import xllamacpp
 
-        params = _params(given, said, key)
+        params, overrides = _params(given, said, key), _overrides(said)
         if native := os.environ.get("HEADWATER_NATIVE_BUILD"):
-            _native.become(Path(native), params, key)
+            _native.become(Path(native), params, key, overrides.argv())
+        if not overrides.put(params):
+            print("this build takes no other ends than the file names, nor another BOS.", file=sys.stderr)
         server = xllamacpp.Server(params)
+        overrides.take_back()
     except (OSError, CorruptFile, RuntimeError) as error:
         _worker.fail(f"llama.cpp cannot load {given.path.name}: {error}")
     while server:
