@@ -12,7 +12,7 @@ import talkers
 from llama_cpp_files import template, vocabulary
 from talkers import Shape
 from tokenizers_made import write_tokenizer
-from vocabularies import NORMAL, Vocabulary, genuine
+from vocabularies import NORMAL, USER, Vocabulary, genuine
 
 from headwater.weights.describe import Template
 from headwater.weights.gguf import read_header
@@ -104,6 +104,10 @@ def yi() -> Vocabulary:
     return genuine("llama-spm").shifted(3, {**_YI, "<fim_prefix>": 14})
 
 
+def qwen3() -> Vocabulary:
+    return genuine("qwen2").with_marks({"<think>": 151667, "</think>": 151668}, USER)
+
+
 def baichuan2() -> Vocabulary:
     """Baichuan's pieces under Baichuan 2's names; the marks of its roles are ordinary pieces, as in its own file."""
     return genuine("baichuan").with_marks({"<reserved_106>": 195, "<reserved_107>": 196}, NORMAL)
@@ -168,7 +172,7 @@ FAMILIES = (
            shape=talkers.QWEN2, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
     Family("Qwen 3", frozenset({151643, 151645}), _IM, vocab="qwen2", file="Qwen-Qwen3-0.6B", papers=_QWEN_PAPERS,
            remarks=frozenset({"no-bos", "switch"}),
-           shape=talkers.QWEN3, whole=lambda: genuine("qwen2"), ends=(151645, 151643)),
+           shape=talkers.QWEN3, whole=qwen3, ends=(151645, 151643)),
     Family("Baichuan 2", frozenset({2}), "<reserved_107>",
            marks={"<s>": 1, "</s>": 2, "<reserved_106>": 195, "<reserved_107>": 196},
            papers={"config": {"eos_token_id": 2}}, remarks=frozenset({"default", "no-end"}),

@@ -15,21 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from headwater.chat.types import UnsupportedParameter
-
-SHOWN_MAX = 100
-"""Letters of a parameter's name, and parameters, that are told."""
-
-
-class Ignored(str):
-    """A warning that says which parameter has no effect."""
-
-    name: str
-
-    def __new__(cls, name: str, why: str = "") -> Ignored:
-        made = super().__new__(cls, f"{name[:SHOWN_MAX]} is ignored{why}")
-        made.name = name[:SHOWN_MAX]
-        return made
+from headwater.chat.types import SHOWN_MAX, Ignored, UnsupportedParameter
 
 
 @dataclass(frozen=True)
@@ -47,25 +33,24 @@ def _decided(ignored: str, **refused: Sequence[Any]) -> Decided:
 _OPENAI = "prompt_cache_key prompt_cache_options prompt_cache_retention safety_identifier service_tier user "
 
 FACES: dict[str, Decided] = {
-    # reasoning_effort, verbosity: wishes, which no model here has a lever for
+    # verbosity: a wish, which no model here has a lever for
     "chat": _decided(
-        _OPENAI + "metadata store reasoning_effort verbosity",
+        _OPENAI + "metadata store verbosity",
         audio=(None,), function_call=(None, "none", "auto"), functions=(None, []), logit_bias=(None, {}),
         modalities=(None, ["text"]), moderation=(None,), prediction=(None,), web_search_options=(None,)),
     "completions": _decided("user", best_of=(None, 1), echo=(None, False), logit_bias=(None, {}), suffix=(None, "")),
     # max_tool_calls counts OpenAI's own tools, of which there are none
     "responses": _decided(
-        _OPENAI + "access_programs max_tool_calls personality reasoning stream_options",
+        _OPENAI + "access_programs max_tool_calls personality stream_options",
         background_options=(None, {}), context_management=(None, []), conversation=(None,), image=(None,),
         moderation=(None,), prompt=(None,), top_logprobs=(None, 0), truncation=(None, "disabled")),
     "responses.text": _decided("verbosity"),
     "embeddings": _decided("user"),
     "rerank": _decided("user", max_chunks_per_doc=(None,), max_tokens_per_doc=(None,), rank_fields=(None,)),
-    # thinking: a model that thinks aloud does so here whatever it is told
     "messages": _decided(
-        "cache_control diagnostics inference_geo metadata output_format service_tier speed thinking user_profile_id "
+        "cache_control diagnostics inference_geo metadata output_format service_tier speed user_profile_id "
         "workspace_id", container=(None, {}), context_management=(None, {}), mcp_servers=(None, [])),
-    "ollama": _decided("keep_alive think", logprobs=(None, False), top_logprobs=(None, 0)),
+    "ollama": _decided("keep_alive", logprobs=(None, False), top_logprobs=(None, 0)),
     # where and how much at once is the hub's to say; what remains would change which tokens are drawn
     "ollama.options": _decided(
         "numa num_ctx num_batch num_gpu main_gpu low_vram f16_kv logits_all vocab_only use_mmap use_mlock "

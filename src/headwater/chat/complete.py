@@ -22,6 +22,7 @@ from headwater.chat.pictures import with_plain_pictures
 from headwater.chat.process import WorkerProcess
 from headwater.chat.queue import OnWait
 from headwater.chat.reasoning import told_apart
+from headwater.chat.switches import settle
 from headwater.chat.tools import PROBE, arrange, as_call
 from headwater.chat.types import (
     ChatEvent,
@@ -74,7 +75,10 @@ async def _answer(chat: Chat, actor: Actor, request: ChatRequest,
     async with chat.workers.hold(model, actor.name, on_wait) as worker:
         forced, notes = request.tools and request.tool_choice != "auto", ()
         if request.tools or request.speaks_of_tools:
-            request, notes = arrange(request, await _rendered_probe(chat, worker))
+            request, notes = arrange(request, await _rendered(chat, worker, PROBE))
+        if request.switches:
+            request, more = await settle(request, partial(_rendered, chat, worker))
+            notes += more
         talk = _talk(chat, model, worker, request)
         if request.prompt is None:
             talk = told_apart(talk)
@@ -85,13 +89,13 @@ async def _answer(chat: Chat, actor: Actor, request: ChatRequest,
                 yield event
 
 
-async def _rendered_probe(chat: Chat, worker: WorkerProcess) -> str:
-    """tools.PROBE as the model's template renders it, "" when it cannot."""
+async def _rendered(chat: Chat, worker: WorkerProcess, body: dict[str, Any]) -> str:
+    """A conversation as the model's template renders it, "" when it cannot."""
     import aiohttp
 
     end = worker.endpoint
     try:
-        async with chat.workers.http().post(f"{end.url}/apply-template", json=PROBE,
+        async with chat.workers.http().post(f"{end.url}/apply-template", json=body,
                                             headers={"Authorization": f"Bearer {end.key}"}) as response:
             return (await response.content.read(ERROR_MAX)).decode("utf-8", "replace") if response.ok else ""
     except (aiohttp.ClientError, TimeoutError):
@@ -133,6 +137,7 @@ def _body(request: ChatRequest, seed: int) -> dict[str, Any]:
     given = {"temperature": request.temperature, "top_p": request.top_p, "max_tokens": request.max_tokens,
              "presence_penalty": request.presence_penalty, "frequency_penalty": request.frequency_penalty,
              "stop": list(request.stop) or None, "top_k": request.top_k, "prompt": request.prompt,
+             "chat_template_kwargs": request.words or None,
              "tools": list(request.tools) or None, "parallel_tool_calls": request.parallel_tool_calls}
     if request.prompt is None:
         given["messages"] = list(request.messages)

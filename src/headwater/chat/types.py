@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,15 @@ class ChatModel:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """A wish of the client for the chat template. asked: the parameter it came as. words: names the template may read,
+    with their values."""
+
+    asked: str
+    words: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """What is asked of a model. None means the engine's own default; a seed of None is drawn and told.
 
@@ -83,6 +93,12 @@ class ChatRequest:
     logprobs: int | None = None
     adapters: tuple[tuple[str, float], ...] = ()
     tell_stop: bool = False
+    switches: tuple[Switch, ...] = ()
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What the chat template is given beside the conversation."""
+        return {name: value for switch in self.switches for name, value in switch.words.items()}
 
     @property
     def pictures(self) -> list[str]:
@@ -155,6 +171,21 @@ class Finished:
 
 
 ChatEvent = Started | Piece | Finished
+
+
+SHOWN_MAX = 100
+"""Letters of a parameter's name that are told."""
+
+
+class Ignored(str):
+    """A warning that says which parameter has no effect."""
+
+    name: str
+
+    def __new__(cls, name: str, why: str = "") -> Ignored:
+        made = super().__new__(cls, f"{name[:SHOWN_MAX]} is ignored{why}")
+        made.name = name[:SHOWN_MAX]
+        return made
 
 
 class UnsupportedParameter(BadInput):

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.api.openai.tools import Malformed, check_schema, read_tools
 from headwater.api.parameters import Ignored, extras
-from headwater.chat.types import ChatRequest, UnsupportedParameter
+from headwater.chat.switches import thinking
+from headwater.chat.types import ChatRequest, Switch, UnsupportedParameter
 
 
 class Turn(BaseModel):
@@ -27,6 +28,7 @@ class CountBody(BaseModel):
     system: str | list[dict[str, Any]] | None = None
     tools: list[Any] | None = None
     tool_choice: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
 
 
 class MessagesBody(CountBody):
@@ -44,17 +46,27 @@ def messages_request(body: CountBody) -> tuple[ChatRequest, list[str]]:
     """What to ask the model, and a warning for each parameter that has no effect. Raises UnsupportedParameter."""
     reading = _Reading()
     reading.warnings += extras("messages", body)
+    reading.warnings += [Ignored(f"thinking.{name}") for name in body.thinking or {} if name != "type"]
     messages = [{"role": "system", "content": text}] if (text := reading.text("system", body.system or "")) else []
     for n, turn in enumerate(body.messages):
         messages += reading.turn(f"messages[{n}]", turn)
     tools, choice, parallel = _tools(body)
     asked = ChatRequest(model=body.model, messages=tuple(messages), tools=tools, tool_choice=choice,
-                        parallel_tool_calls=parallel)
+                        parallel_tool_calls=parallel, switches=_thinking(body))
     if isinstance(body, MessagesBody):
         asked = ChatRequest(**{**vars(asked), **_choices(body)})
     if asked.form is not None and choice != "auto":
         raise UnsupportedParameter("An answer cannot have a form and be a call.", param="output_config")
     return asked, reading.warnings
+
+
+def _thinking(body: CountBody) -> tuple[Switch, ...]:
+    if body.thinking is None:
+        return ()
+    kind = body.thinking.get("type")
+    if kind not in ("enabled", "adaptive", "disabled"):
+        raise Malformed("thinking.type: must be enabled, adaptive or disabled.", "thinking")
+    return (thinking("thinking", kind != "disabled"),)
 
 
 def _choices(body: MessagesBody) -> dict[str, Any]:

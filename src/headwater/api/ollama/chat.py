@@ -5,6 +5,7 @@ Durations in the answers are 0 but for the whole: engines do not tell their part
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -30,6 +31,7 @@ from headwater.chat import Chat
 from headwater.chat.complete import complete
 from headwater.chat.made import Made
 from headwater.chat.models import find_all
+from headwater.chat.switches import thinking
 from headwater.chat.types import ChatRequest, Finished, Origin, Piece, Started
 from headwater.core.errors import HeadwaterError, NotSignedIn
 from headwater.core.types import Actor
@@ -48,6 +50,7 @@ class OllamaBody(BaseModel):
     format: str | dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     tools: list[Any] | None = None
+    think: bool | str | None = None
 
 
 async def ollama_body(request: Request) -> OllamaBody:
@@ -101,6 +104,8 @@ def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise Malformed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", str(first["loc"][0])) from None
+    if body.think is not None:
+        asked = dataclasses.replace(asked, switches=(thinking("think", body.think),))
     return asked, warnings + more
 
 

@@ -16,7 +16,8 @@ from headwater.api.openai.several import ANSWERS_MAX
 from headwater.api.openai.tools import Malformed, read_calls, read_form, read_tools
 from headwater.api.openai.wishes import Wishes
 from headwater.api.parameters import Ignored, extras
-from headwater.chat.types import ChatRequest, UnsupportedParameter
+from headwater.chat.switches import thinking, words
+from headwater.chat.types import ChatRequest, Switch, UnsupportedParameter
 from headwater.core.errors import TooLarge
 
 BODY_MAX = 16 * 1024 * 1024
@@ -86,6 +87,14 @@ class ChatBody(AskedBody):
     parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=LOGPROBS_MAX)] | None = None
+    reasoning_effort: Annotated[str, Field(max_length=100)] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @property
+    def switches(self) -> tuple[Switch, ...]:
+        """What is wished of the chat template. Raises UnsupportedParameter."""
+        effort = (thinking("reasoning_effort", self.reasoning_effort),) if self.reasoning_effort else ()
+        return effort + words("chat_template_kwargs", self.chat_template_kwargs or {})
 
 
 def body_schema(kind: type[BaseModel]) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def chat_request(body: ChatBody) -> tuple[ChatRequest, list[str]]:
     return ChatRequest(
         model=body.model, messages=messages, max_tokens=limit, **body.drawing, form=form, tools=tools,
         tool_choice=choice, parallel_tool_calls=body.parallel_tool_calls if tools else None,
-        logprobs=_logprobs(body)), warnings
+        logprobs=_logprobs(body), switches=body.switches), warnings
 
 
 def _logprobs(body: ChatBody) -> int | None:

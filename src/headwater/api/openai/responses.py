@@ -48,6 +48,7 @@ class InputTokensBody(BaseModel):
     tools: list[Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
     text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
 
 
 class ResponsesBody(InputTokensBody):
@@ -183,7 +184,8 @@ async def _asked(keeper: Keeper, actor: Actor,
         *([{"role": "system", "content": body.instructions}] if body.instructions else []), *to_messages(items)]}
     said |= {name: getattr(body, name, None) for name in TAKEN}
     said |= {"max_completion_tokens": getattr(body, "max_output_tokens", None), "tools": _tools(body),
-             "tool_choice": body.tool_choice, "response_format": _format(body)}
+             "tool_choice": body.tool_choice, "response_format": _format(body),
+             "reasoning_effort": (body.reasoning or {}).get("effort")}
     if "message.output_text.logprobs" in (getattr(body, "include", None) or ()):
         raise UnsupportedParameter("Responses tell no logprobs.", param="include", hint="Chat completions do.")
     try:
@@ -192,7 +194,9 @@ async def _asked(keeper: Keeper, actor: Actor,
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise Malformed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", str(first["loc"][0])) from None
     nested = {name: value for name, value in (body.text or {}).items() if name != "format"}
-    included = [Ignored("include")] if getattr(body, "include", None) else []
+    included = [Ignored(f"reasoning.{name}") for name, value in (body.reasoning or {}).items()
+                if name != "effort" and value is not None]
+    included += [Ignored("include")] if getattr(body, "include", None) else []
     return asked, items, [*warnings, *extras("responses", body), *extras("responses.text", nested, "text."), *included]
 
 
