@@ -44,7 +44,6 @@ from headwater.hub.intake import stage
 from headwater.hub.scan import scan_job
 from headwater.hub.snapshot import forget_snapshots, lay_out
 from headwater.hub.speech import speech
-from headwater.hub.speech import speech
 from headwater.hub.sweep import scrub_job, sweep_job
 from headwater.jobs.local import LocalJobs
 from headwater.storage import tables
