@@ -7,8 +7,10 @@ import secrets
 
 import httpx
 import pytest
+from png_made import picture
 
 BASE = "/api/headwater/conversations"
+PNG = picture(4, 4)
 
 
 def new_id() -> str:
@@ -188,3 +190,81 @@ def test_a_read_token_reads_and_a_token_of_one_repo_opens_no_conversation(team_s
         assert reading.get(f"{BASE}/{talk['id']}").status_code == 200
         assert reading.post(BASE, json={}).status_code == 403
         assert one.get(BASE).status_code == 403
+
+
+# --- shared
+
+
+@pytest.fixture
+def shared(team_server):
+    """(alice, the conversation, its address): a picture asked about, two answers, the first one shown."""
+    with team_server.client("alice") as alice:
+        picture = alice.post("/v1/files", files={"file": ("dot.png", PNG)}, data={"purpose": "vision"}).json()
+        talk = begin(alice, title="Dots & rivers", model="alice/yi", system="Be brief")
+        asked = say(alice, talk, [{"type": "text", "text": "What <b>is</b> it?"},
+                                  {"type": "file", "file": {"file_id": picture["id"], "filename": "dot.png"}}])
+        first = say(alice, talk, "A *dot*.", asked, "assistant", model="alice/yi", made={"revision": "c" * 40})
+        say(alice, talk, "A hidden branch", asked, "assistant")
+        alice.patch(f"{BASE}/{talk['id']}", json={"leaf": first["id"]})
+        yield alice, talk, alice.post(f"{BASE}/{talk['id']}/share").json()["url"], picture, first
+
+
+def test_a_shared_conversation_is_read_by_members_of_the_hub_until_it_is_not_shared(team_server, shared):
+    alice, talk, url, picture, _ = shared
+    assert alice.post(f"{BASE}/{talk['id']}/share").json()["url"] == url
+    assert alice.get(f"{BASE}/{talk['id']}").json()["shared"] == url
+    with team_server.client("bob") as bob, team_server.client() as stranger:
+        html = bob.get(url, headers={"accept": "text/html"}).text
+        assert "Shared by alice" in html and "c" * 40 in html and "<em>dot</em>" in html
+        assert "&lt;b&gt;is&lt;/b&gt;" in html and "A hidden branch" not in html
+        source = f"/api/headwater/shared/{url.rsplit('/', 1)[1]}/files/{picture['id']}"
+        assert f'src="{source}"' in html and bob.get(source).content == PNG
+        assert stranger.get(url).status_code == 401 and stranger.get(source).status_code == 401
+        assert bob.get(f"/chat/print/{talk['id']}").status_code == 404  # his own only
+        assert alice.get(f"{BASE}/{talk['id']}/export?form=html", follow_redirects=True).status_code == 200
+        alice.delete(f"{BASE}/{talk['id']}/share")
+        assert bob.get(url).status_code == 404 and bob.get(source).status_code == 404
+        assert alice.post(f"{BASE}/{talk['id']}/share").json()["url"] != url
+
+
+def test_only_the_pictures_of_the_shown_branch_are_open_to_others(team_server, shared):
+    alice, talk, url, _, first = shared
+    other = alice.post("/v1/files", files={"file": ("x.png", PNG)}, data={"purpose": "vision"}).json()
+    note = alice.post("/v1/files", files={"file": ("x.txt", b"notes")}, data={"purpose": "user_data"}).json()
+    say(alice, talk, [{"type": "file", "file": {"file_id": note["id"]}}], first)
+    with team_server.client("bob") as bob:
+        base = f"/api/headwater/shared/{url.rsplit('/', 1)[1]}/files"
+        for file in (other, note, {"id": "file-nowhere"}):
+            assert bob.get(f"{base}/{file['id']}").status_code == 404
+        assert "x.txt" in bob.get(url).text
+
+
+def test_one_goes_on_from_a_shared_conversation_in_a_copy_of_ones_own_with_its_files(team_server, shared):
+    alice, talk, url, picture, first = shared
+    say(alice, talk, "and now?", first)
+    with team_server.client("bob") as bob, team_server.client("alice-read") as reading:
+        for upto, count in ((first["id"], 2), ("", 3)):
+            answer = bob.post(f"{url}/copy", data={"upto": upto})
+            assert answer.status_code == 303
+            mine = bob.get(f"{BASE}/{answer.headers['location'].removeprefix('/chat?c=')}").json()
+            assert (len(mine["messages"]), mine["title"], mine["shared"]) == (count, "Dots & rivers", None)
+            file = mine["messages"][0]["content"][1]["file"]
+            assert file["file_id"] != picture["id"] and bob.get(f"/v1/files/{file['file_id']}/content").content == PNG
+        assert bob.post(f"{url}/copy", data={"upto": new_id()}).status_code == 404
+        assert reading.post(f"{url}/copy").status_code == 403
+        alice.delete(f"{BASE}/{talk['id']}")
+        alice.delete(f"/v1/files/{picture['id']}")
+        assert bob.get(f"/v1/files/{file['file_id']}/content").content == PNG
+        assert bob.get(url).status_code == 404
+
+
+def test_a_deleted_persons_conversations_and_files_are_gone(team_server, shared):
+    with team_server.client("dora") as admin:
+        assert admin.post("/api/headwater/users", json={"name": "gone", "password": "correct horse"}).status_code < 300
+        token = admin.post("/api/headwater/tokens", json={"name": "t", "user": "gone"}).json()["token"]
+        with httpx.Client(base_url=team_server.url, headers={"authorization": f"Bearer {token}"}) as gone:
+            talk = begin(gone, title="last words")
+            url = gone.post(f"{BASE}/{talk['id']}/share").json()["url"]
+            assert admin.get(url).status_code == 200
+            assert admin.delete("/api/headwater/users/gone").status_code < 300
+            assert gone.get(BASE).status_code == 401 and admin.get(url).status_code == 404
