@@ -33,7 +33,9 @@ SOURCES = (
     Source("htmx.org", "2.0.11", STATIC, {"dist/htmx.min.js": "htmx.min.js"}, "LICENSE"),
     Source("marked", "18.2.1", STATIC, {"lib/marked.esm.js": "marked.esm.js"}, "LICENSE"),
     Source("dompurify", "3.4.18", STATIC, {"dist/purify.min.js": "purify.min.js"}, "LICENSE"),
-    Source("temml", "0.13.5", STATIC, {"dist/temml.min.js": "temml.min.js"}, "LICENSE"),
+    Source("temml", "0.13.5", STATIC, {
+        "dist/temml.min.js": "temml.min.js", "dist/Temml-Local.css": "temml.css", "dist/Temml.woff2": "Temml.woff2",
+    }, "LICENSE"),
     Source("@highlightjs/cdn-assets", "11.12.0", STATIC / "highlight", {"es/core.min.js": "core.js"} | {
         f"es/languages/{name}.min.js": f"{name}.js" for name in (
             "bash", "c", "cpp", "css", "diff", "go", "java", "javascript", "json", "python", "rust", "sql",

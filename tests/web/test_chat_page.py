@@ -7,6 +7,7 @@ import json
 import httpx
 from test_browser import violations
 from test_chat import PAUSE, ask, begin, press, said, settled
+from web_world import picture
 
 
 def test_two_models_answer_side_by_side_and_one_is_gone_on_with(visit):
@@ -268,3 +269,82 @@ def test_sentences_are_announced_in_a_log(visit):
     told = watched.page.locator("#live p").all_inner_texts()
     assert told[0] == "Answering" and told[-1] == "Answer complete" and len(told) >= 3
     assert watched.page.locator("#live").get_attribute("aria-live") == "polite"
+
+
+def test_files_are_chosen_dropped_or_pasted_go_with_the_question_and_stay_with_it(visit, world):
+    watched = begin(visit)
+    watched.page.set_input_files("#chosen", [{"name": "笔记.md", "mimeType": "text/markdown", "buffer": b"# Springs"}])
+    watched.page.evaluate("""() => {
+        const held = new DataTransfer(), more = new DataTransfer();
+        held.items.add(new File(["a,b\\n1,2\\n"], "table.csv", {type: "text/csv"}));
+        const pasted = new ClipboardEvent("paste", {clipboardData: held, bubbles: true});
+        document.getElementById("text").dispatchEvent(pasted);
+        more.items.add(new File(["#!/bin/sh"], "run.exe", {type: "application/x-msdownload"}));
+        document.querySelector(".talk").dispatchEvent(new DragEvent("drop", {dataTransfer: more, bubbles: true}));
+    }""")
+    watched.until("document.querySelectorAll('#files li').length === 3 && !document.querySelector('#files .sending')")
+    watched.page.fill("#text", "What is in these?")
+    watched.page.press("#text", "Enter")
+    assert "Only pictures, PDF and text" in watched.page.locator("#note").inner_text()
+    assert violations(watched) == []
+    press(watched, "Leave out: run.exe")
+    with watched.page.expect_request("**/v1/chat/completions") as sent:
+        ask(watched, "What is in these?")
+    parts = json.loads(sent.value.post_data)["messages"][0]["content"]
+    assert [part["type"] for part in parts] == ["file", "file", "text"]
+    text = httpx.get(f"{world.url}/v1/files/{parts[0]['file']['file_id']}/content").text
+    assert text == "# Springs"
+    watched.page.reload()
+    watched.page.locator(".said.it .under a").wait_for()
+    assert watched.page.locator(".said.you .files li").all_inner_texts() == ["笔记.md", "table.csv"]
+    watched.assert_clean()
+
+
+def test_a_picture_for_a_model_that_cannot_see_is_refused_before_anything_is_sent(visit):
+    watched, asked = begin(visit), []
+    watched.page.on("request", lambda request: asked.append(request.url) if "completions" in request.url else None)
+    watched.page.set_input_files("#chosen", [{"name": "course.png", "mimeType": "image/png", "buffer": picture()}])
+    watched.page.locator("#files canvas[aria-label='course.png']").wait_for()
+    watched.page.fill("#text", "What do you see?")
+    watched.page.press("#text", "Enter")
+    watched.page.get_by_text("reader/brook-markov cannot see pictures.").wait_for()
+    assert watched.page.input_value("#text") == "What do you see?" and asked == []
+    press(watched, "Leave out: course.png")
+    assert not watched.page.locator("#note").is_visible()
+    watched.assert_clean()
+
+
+def test_a_shared_link_is_read_in_another_session_and_gone_on_from(visit, world):
+    watched = begin(visit)
+    ask(watched, "Read this, all of you")
+    watched.page.locator("#menu > summary").click()
+    watched.page.locator("#share").click()
+    link = watched.page.locator("#share-link")
+    link.wait_for()
+    address = link.input_value()
+    assert address.startswith(f"{world.url}/chat/shared/") and violations(watched) == []
+    other = visit()
+    other.open(address.removeprefix(world.url))
+    assert other.page.get_by_text("Read this, all of you").first.is_visible()
+    other.page.get_by_role("button", name="Continue from here").last.click()
+    other.page.wait_for_url("**/chat?c=*")
+    other.page.locator(".said.you .text", has_text="Read this, all of you").wait_for()
+    ask(other, "I go on")
+    press(watched, "Stop sharing")
+    watched.page.wait_for_selector("#share-box", state="hidden")
+    assert httpx.get(address, headers={"accept": "text/html"}).status_code == 404
+    watched.assert_clean()
+
+
+def test_copies_are_saved_as_markdown_and_as_json(visit):
+    watched = begin(visit)
+    ask(watched, "To be kept")
+    for form, holds in (("md", "To be kept"), ("json", '"messages"')):
+        watched.page.locator("#menu > summary").click()
+        with watched.page.expect_download() as got:
+            watched.page.locator(f"[data-form={form}]").click()
+        assert holds in got.value.path().read_text("utf-8") and got.value.suggested_filename.endswith(f".{form}")
+    watched.page.locator("#menu > summary").click()
+    with watched.page.expect_popup() as paper:
+        watched.page.locator("[data-form=html]").click()
+    paper.value.get_by_text("To be kept").first.wait_for()

@@ -23,7 +23,7 @@ def test_vendored_files_are_those_of_the_lock_and_carry_their_licence(folder):
         assert hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest() == row["sha256"], row["file"]
         assert row["licence"] in FREE
         assert (folder / f"LICENSE.{row['package'].replace('@', '').replace('/', '-')}").stat().st_size > 200
-    code = {str(p.relative_to(folder)) for p in folder.rglob("*.js")}
+    code = {str(p.relative_to(folder)) for p in folder.rglob("*.*") if p.suffix in (".js", ".css", ".woff2")}
     assert code == {row["file"] for row in rows}
 
 

@@ -112,7 +112,7 @@ export class Log {
       view.prose.before(view.thought);
     }
     const thinking = node.going && !node.content, [summary, all] = view.thought.children;
-    const seconds = Math.round(node.made?.thought_s ?? 0);
+    const seconds = Math.max(1, Math.round(node.made?.thought_s ?? 0));
     const said = element("span", "", fill(thinking ? words.thinking : words.thought, { n: count(seconds) }));
     // While it thinks, its latest line runs along, so that one sees it does.
     const line = thinking ? node.reasoning.slice(-300).trim().split("\n").at(-1) : "";

@@ -55,9 +55,11 @@ export function drawFormulas(inside) {
 
 function load() {
   return new Promise((done, failed) => {
-    const script = document.createElement("script");
-    Object.assign(script, { src: document.getElementById("chat").dataset.maths, onload: done, onerror: failed });
-    document.head.append(script);
+    const script = document.createElement("script"), style = document.createElement("link");
+    const { maths, mathsStyle } = document.getElementById("chat").dataset;
+    Object.assign(style, { rel: "stylesheet", href: mathsStyle });
+    Object.assign(script, { src: maths, onload: done, onerror: failed });
+    document.head.append(style, script);
   });
 }
 

@@ -10,6 +10,7 @@ const ALLOWED = {
     "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"],
   ALLOWED_ATTR: ["href", "title", "start", "align", "class"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  ADD_URI_SAFE_ATTR: ["align", "start"],
 };
 const CLASS = /^(tex( show)?|language-[\w+#.-]{1,30})$/;
 // HTML of a model is shown as what it says, but for plain marks without attributes.
