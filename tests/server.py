@@ -104,7 +104,8 @@ class HubProcess:
     PROGRAM = str(HERE / "hub_process.py")
 
     def __init__(self, data: Path, **flags: Any):
-        self.data, self.flags = data, {"port": 0, **flags}
+        # Uploads are not read for their descent here, unless a test is about that: it would cost each a process.
+        self.data, self.flags = data, {"port": 0, "trace_uploads": 0, **flags}
         data.mkdir(parents=True, exist_ok=True)
         self.log = data.parent / f"{data.name}.log"
         self.process: subprocess.Popen[bytes] | None = None

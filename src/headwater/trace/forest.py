@@ -1,0 +1,151 @@
+"""The tree over the whole hub: every model at main that a viewer may read, and the edges between them. As GraphML too.
+
+Of files that stand in several repos the oldest bears the edges; the others hang on it as identical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from headwater.core.types import Actor, Edge, Kept, Place
+from headwater.trace import Trace
+from headwater.trace.declared import bases_of
+from headwater.trace.judgement import Verdict
+from headwater.trace.work import state_of
+
+NODES_MAX = 5_000
+
+
+@dataclass(frozen=True)
+class Node:
+    """id: the repo's full name. about: of the fingerprint, plain JSON; {} when it could not be read."""
+
+    id: str
+    revision: str
+    state: str
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Link:
+    """From parent to child where `ordered`, else from the earlier to the later of the two. null_n, null_max: how many
+    independent pairs there are to compare with, and the most any of them agrees. declared: the child's card says so."""
+
+    source: str
+    target: str
+    verdict: str
+    ordered: bool
+    agreement: float | None
+    null_n: int
+    null_max: float
+    operation: str | None
+    declared: bool
+
+
+@dataclass(frozen=True)
+class Forest:
+    """more: whether there are models beyond `limit`, which are left out."""
+
+    nodes: tuple[Node, ...]
+    links: tuple[Link, ...]
+    more: bool
+
+
+def forest_of(trace: Trace, viewer: Actor, *, owner: str | None = None, verdict: str | None = None,
+              at_least: float = 0.0, limit: int = 1000) -> Forest:
+    """owner: edges with an end there, and their models. verdict, at_least (an agreement): edges to keep."""
+    limit = min(limit, NODES_MAX)
+    places = trace.records.heads(viewer, limit=limit + 1)
+    more, places = len(places) > limit, places[:limit]
+    kept = trace.records.get([p.fingerprint_id for p in places])
+    places = [p for p in places if kept[p.fingerprint_id].problem or state_of(kept[p.fingerprint_id]) == "read"]
+    firsts = _firsts(trace, viewer, places)
+    links = [*_copies(places, firsts, kept), *_kin(trace, firsts)]
+    links = [link for link in links if (verdict is None or link.verdict == verdict)
+             and (not at_least or (link.agreement or 0.0) >= at_least)]
+    if owner is not None:
+        mine = owner.lower() + "/"
+        links = [link for link in links if any(end.lower().startswith(mine) for end in (link.source, link.target))]
+    ends = {end for link in links for end in (link.source, link.target)}
+    narrowed = owner is not None or verdict is not None or at_least > 0
+    nodes = (Node(p.repo.full_name, p.revision, state_of(kept[p.fingerprint_id]), kept[p.fingerprint_id].about)
+             for p in places if not narrowed or p.repo.full_name in ends)
+    return Forest(tuple(sorted(nodes, key=lambda n: n.id)), tuple(links), more)
+
+
+def _firsts(trace: Trace, viewer: Actor, places: list[Place]) -> dict[int, Place]:
+    """Of each fingerprint the repo that held it first, among those shown."""
+    shown, firsts = {place.repo.id: place for place in places}, dict[int, Place]()
+    for place in trace.records.places({p.fingerprint_id for p in places}, viewer):
+        if place.head and place.repo.id in shown:
+            firsts.setdefault(place.fingerprint_id, shown[place.repo.id])
+    return firsts
+
+
+def _copies(places: list[Place], firsts: dict[int, Place], kept: dict[int, Kept]) -> Iterator[Link]:
+    for place in places:
+        first = firsts.get(place.fingerprint_id)
+        if first is not None and place is not first and not kept[place.fingerprint_id].problem:
+            yield Link(first.repo.full_name, place.repo.full_name, str(Verdict.IDENTICAL), False, 1.0, 0, 0.0, None,
+                       _declares(place, first))
+
+
+def _kin(trace: Trace, firsts: dict[int, Place]) -> Iterator[Link]:
+    for edge in trace.records.edges(firsts):
+        if edge.a_id in firsts and edge.b_id in firsts:
+            yield _link(edge, firsts[edge.a_id], firsts[edge.b_id])
+
+
+def _link(edge: Edge, a: Place, b: Place) -> Link:
+    parent, child, ordered = (a, b, True) if edge.direction == "b-from-a" else (b, a, edge.direction == "a-from-b")
+    if not ordered and _declares(b, a) and not _declares(a, b):
+        parent, child, ordered = a, b, True
+    elif not ordered and _declares(a, b):
+        ordered = not _declares(b, a)
+    null = edge.judgement.get("null") or {}
+    return Link(parent.repo.full_name, child.repo.full_name, edge.verdict, ordered, edge.agreement,
+                int(null.get("n") or 0), float(null.get("max") or 0.0), edge.judgement.get("operation"),
+                _declares(child, parent))
+
+
+def _declares(child: Place, parent: Place) -> bool:
+    return any(name.lower() == parent.repo.full_name.lower() for name, _ in bases_of(child.repo.card))
+
+
+# --- GraphML (graphml.graphdrawing.org): one key an attribute, directed edges from parent to child
+
+_NODE_KEYS = {"revision": "string", "state": "string", "form": "string", "declared": "string", "parameters": "long",
+              "layers": "int", "width": "int"}
+_EDGE_KEYS = {"verdict": "string", "ordered": "boolean", "agreement": "double", "null_n": "int", "null_max": "double",
+              "operation": "string", "base_declared": "boolean"}
+
+
+def graphml(forest: Forest) -> Iterator[str]:
+    yield ('<?xml version="1.0" encoding="UTF-8"?>\n<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n')
+    for kind, keys in (("node", _NODE_KEYS), ("edge", _EDGE_KEYS)):
+        for name, form in keys.items():
+            yield f'<key id="{kind}_{name}" for="{kind}" attr.name="{name}" attr.type="{form}"/>\n'
+    yield '<graph id="headwater" edgedefault="directed">\n'
+    for node in forest.nodes:
+        values = {"revision": node.revision, "state": node.state, **node.about}
+        yield f"<node id={quoteattr(node.id)}>{_data('node', _NODE_KEYS, values)}</node>\n"
+    for link in forest.links:
+        values = {**vars(link), "base_declared": link.declared}
+        yield (f"<edge source={quoteattr(link.source)} target={quoteattr(link.target)}>"
+               f"{_data('edge', _EDGE_KEYS, values)}</edge>\n")
+    yield "</graph>\n</graphml>\n"
+
+
+def _data(kind: str, keys: dict[str, str], values: dict[str, Any]) -> str:
+    return "".join(f'<data key="{kind}_{name}">{_text(values[name])}</data>' for name in keys
+                   if values.get(name) is not None)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # XML 1.0 has no control characters, not even escaped.
+    return escape("".join(c if c.isprintable() else " " for c in str(value)))
