@@ -163,3 +163,26 @@ def test_nobody_reaches_the_file_of_another(team_server):
         assert bob.get("/v1/files").json()["data"] == []
         with team_server.client("alice-one") as one:
             assert one.get("/v1/files").status_code == 403
+
+
+def test_a_response_reads_files_and_goes_on_with_them(client):
+    document = put(client, "a.pdf", pdf_made.pdf(STORY))
+    question = {"type": "input_text", "text": "What is the capital of Freedonia?"}
+    inline = {"filename": "a.txt", "file_data": base64.b64encode(STORY.encode()).decode()}
+    for file in ({"file_id": document.id}, inline):
+        made = client.responses.create(model="local/smollm2", temperature=0, max_output_tokens=24, input=[
+            {"role": "user", "content": [{"type": "input_file", **file}, question]}])
+        assert "Klopstokia" in made.output_text
+    items = client.responses.input_items.list(made.id)
+    assert items.data[0].content[0].type == "input_file"  # kept as it was sent
+    more = client.responses.create(model="local/smollm2", input="Say it again.", previous_response_id=made.id,
+                                   max_output_tokens=4)
+    assert more.usage.input_tokens > made.usage.input_tokens
+    picture = put(client, "dot.png", PNG, "vision")
+    with pytest.raises(openai.BadRequestError, match=r"projector|pictures|see"):
+        client.responses.create(model="local/smollm2", input=[{"role": "user", "content": [
+            {"type": "input_image", "file_id": picture.id, "detail": "auto"}, question]}])
+    for part in ({"type": "input_file", "file_url": "http://169.254.169.254/"}, {"type": "input_file"},
+                 {"type": "input_image", "file_id": document.id}):
+        with pytest.raises(openai.BadRequestError):
+            client.responses.create(model="local/toy", input=[{"role": "user", "content": [part]}])

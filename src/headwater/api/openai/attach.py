@@ -9,34 +9,31 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import Request
-
-from headwater.api.deps import get_app
 from headwater.api.openai.tools import Malformed
 from headwater.api.person import need_person
 from headwater.chat.types import UnsupportedParameter
 from headwater.core.errors import BadInput, NotSignedIn
 from headwater.core.types import Actor
+from headwater.talks import Talks
 from headwater.talks.files import Attached
 
 
-async def show_chat_files(request: Request, actor: Actor, messages: list[Any]) -> None:
+async def show_chat_files(talks: Talks, actor: Actor, messages: list[Any]) -> None:
     """Replace the files in these messages. Raises as talks.files.Attached, and Malformed."""
     if any(_is_file(part) for message in messages if isinstance(message.content, list) for part in message.content):
-        shower = _Shower(request, actor)
-        await asyncio.to_thread(shower.chat, messages)
+        await asyncio.to_thread(_Shower(talks, actor).chat, messages)
 
 
-async def show_response_files(request: Request, actor: Actor, given: Any) -> Any:
-    """The same of what a client sent as `input`."""
-    if not isinstance(given, list) or not any(_is_file(part) for item in given for part in _parts(item)):
-        return given
-    return await asyncio.to_thread(_Shower(request, actor).items, given)
+async def show_response_files(talks: Talks, actor: Actor, items: list[Any]) -> list[Any]:
+    """The same of the items of a response, of which the ones that are kept go on naming their files."""
+    if not any(_is_file(part) for item in items for part in _parts(item)):
+        return items
+    return await asyncio.to_thread(_Shower(talks, actor).items, items)
 
 
 class _Shower:
-    def __init__(self, request: Request, actor: Actor):
-        self._talks, self._actor = get_app(request).talks, actor
+    def __init__(self, talks: Talks, actor: Actor):
+        self._talks, self._actor = talks, actor
         self._attached: Attached | None = None
 
     def chat(self, messages: list[Any]) -> None:

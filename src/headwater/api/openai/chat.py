@@ -25,7 +25,7 @@ async def chat_completions(request: Request, actor: ActorDep, body: Annotated[Ch
     """Answer a conversation, as one object or as server-sent events."""
     if actor.account is None:
         raise NotSignedIn("Chat needs a token here.", hint="Make one with `headwater token create`.")
-    await show_chat_files(request, actor, body.messages)
+    await show_chat_files(get_app(request).talks, actor, body.messages)
     asked, warnings = chat_request(body)
     answer = ChatAnswer(get_app(request).chat, actor, with_seeds(asked, body.n or 1), warnings)
     if not body.stream:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.types import Send
 
 from headwater.api.deps import ActorDep, get_app
+from headwater.api.openai.attach import show_response_files
 from headwater.api.openai.hangup import UntilHangup
 from headwater.api.openai.request import ChatBody, body_schema, chat_request, read_body
 from headwater.api.openai.response_items import to_messages
@@ -28,6 +29,7 @@ from headwater.chat import Chat
 from headwater.chat.types import ChatRequest, UnsupportedParameter
 from headwater.core.errors import BadInput, HeadwaterError, NotSignedIn
 from headwater.core.types import Actor
+from headwater.talks import Talks
 
 log = logging.getLogger("headwater.http")
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -82,7 +84,7 @@ async def create(request: Request, actor: ActorDep, body: Annotated[ResponsesBod
     keeper, chat = _signed_in(request, actor), get_app(request).chat
     if body.background and body.stream:
         raise UnsupportedParameter("A response in the background is not streamed.", param="background")
-    asked, items, warnings = await _asked(keeper, actor, body)
+    asked, items, warnings = await _asked(keeper, actor, body, get_app(request).talks)
     response = MadeResponse(_echo(body), items, warnings)
     if body.background:
         await keeper.begin(actor, response, lambda: response.run(chat, actor, asked, _nobody))
@@ -100,7 +102,7 @@ async def create(request: Request, actor: ActorDep, body: Annotated[ResponsesBod
 async def count(request: Request, actor: ActorDep, body: Annotated[InputTokensBody, Depends(count_body)]) -> Any:
     """How many tokens the input is to its model, counted by the model: it reads it and says one token."""
     keeper = _signed_in(request, actor)
-    asked, _, warnings = await _asked(keeper, actor, body)
+    asked, _, warnings = await _asked(keeper, actor, body, get_app(request).talks)
     response = MadeResponse(_echo(body), [], warnings)
     one = dataclasses.replace(asked, max_tokens=1)
 
@@ -170,8 +172,8 @@ def _echo(body: InputTokensBody) -> dict[str, Any]:
             "tool_choice": body.tool_choice or "auto", "tools": body.tools or []}
 
 
-async def _asked(keeper: Keeper, actor: Actor,
-                 body: InputTokensBody) -> tuple[ChatRequest, list[dict[str, Any]], list[str]]:
+async def _asked(keeper: Keeper, actor: Actor, body: InputTokensBody,
+                 talks: Talks) -> tuple[ChatRequest, list[dict[str, Any]], list[str]]:
     """(the request, its items without the instructions, warnings). Chat's own checks hold here too."""
     items = []
     if body.previous_response_id:
@@ -180,8 +182,9 @@ async def _asked(keeper: Keeper, actor: Actor,
             raise BadInput(f"{before.id} is still in progress.", hint="Go on with it when it has ended.")
         items = [*before.items, *before.shown["output"]]
     items += to_items(body.input)
+    messages = to_messages(await show_response_files(talks, actor, items))
     said: dict[str, Any] = {"model": body.model, "messages": [
-        *([{"role": "system", "content": body.instructions}] if body.instructions else []), *to_messages(items)]}
+        *([{"role": "system", "content": body.instructions}] if body.instructions else []), *messages]}
     said |= {name: getattr(body, name, None) for name in TAKEN}
     said |= {"max_completion_tokens": getattr(body, "max_output_tokens", None), "tools": _tools(body),
              "tool_choice": body.tool_choice, "response_format": _format(body),
