@@ -12,12 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from headwater.chat.types import ChatRequest, Ignored, Switch, UnsupportedParameter
+from headwater.weights.speech import THINKING
 
 Render = Callable[[dict[str, Any]], Awaitable[str]]
 """A body for /apply-template to the text of the prompt; "" when the worker renders none."""
 
-THINKING = ("enable_thinking", "thinking")
-"""What templates call it: Qwen 3 and most others, DeepSeek V3.1."""
 EFFORT = "reasoning_effort"
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 TALK = [{"role": "user", "content": "Hello"}]

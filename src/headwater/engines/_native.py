@@ -118,6 +118,8 @@ def argv(params: Any) -> list[str]:
             "--slots", "--offline", "--jinja"]
     if params.chat_template:
         said += ["--chat-template", params.chat_template]
+    if words := {name: json.loads(value) for name, value in params.default_template_kwargs.items()}:
+        said += ["--chat-template-kwargs", json.dumps(words)]
     if params.slot_save_path:
         said += ["--slot-save-path", params.slot_save_path]
     if params.embedding:

@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 from headwater.core.errors import CorruptFile
 from headwater.core.settings import Settings
 from headwater.core.types import Snapshot
-from headwater.engines import _native, _worker
+from headwater.engines import _forms, _native, _worker
 from headwater.engines._overrides import Overrides, corrections
 from headwater.weights.adapter import adapter_of
 from headwater.weights.adapter import misfit as adapter_misfit
+from headwater.weights.gguf import read_header
 from headwater.weights.projector import misfit, projector_of
 from headwater.weights.shards import gguf_models
+from headwater.weights.source import FileSource
 from headwater.weights.speech import Speech
 
 PACKAGE = "xllamacpp"
@@ -61,9 +63,21 @@ class LlamaCpp:
         native = _native.chosen(settings)
         return {"HEADWATER_NATIVE_BUILD": str(settings.data / _native.FOLDER / native.name)} if native else {}
 
+    def forms(self, path: Path, smaller: bool) -> dict[str, int]:
+        """Other ways to store the weights that are worth a try here, with the bytes each takes. Raises CorruptFile."""
+        with FileSource(path) as source:
+            header = read_header(source)
+        return {form: _forms.size_of(header, form) for form in _forms.forms_of(header, smaller)}
+
+    def form_command(self, path: Path, place: Path, form: str) -> list[str]:
+        """argv of the program that writes one of them."""
+        return _forms.command(path, place, form)
+
     def told(self, speech: Speech) -> dict[str, str]:
         """What the worker is told of how the model is spoken with, where its file says otherwise or nothing."""
         said: dict[str, Any] = {"stops": [[stop.id, stop.text] for stop in speech.stops], "no_bos": speech.bos is None}
+        if speech.thinking is False:  # llama.cpp switches it on by itself
+            said["words"] = {"enable_thinking": False}
         template = speech.template
         if template and not template.source.lower().endswith(".gguf"):
             fits = len(json.dumps(template.text)) <= TEMPLATE_MAX
@@ -125,9 +139,6 @@ RANKS = 4
 def _read(path: Path) -> _Said:
     """Raises CorruptFile. The whole header is read, by our own bounded reader: llama.cpp says the same thing of every
     broken file."""
-    from headwater.weights.gguf import read_header
-    from headwater.weights.source import FileSource
-
     with FileSource(path) as source:
         said = read_header(source).metadata
     kind = said.get("general.architecture")
@@ -149,6 +160,7 @@ def _params(given: Any, said: _Said, key: str) -> Any:
         params.chat_template = own.read_text("utf-8")
     elif template := _spoken().get("template"):
         params.chat_template = template
+    params.default_template_kwargs = {name: json.dumps(value) for name, value in _spoken().get("words", {}).items()}
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], given.port, [key]
     params.cors_origins = ""
     params.ui = params.endpoint_props = False

@@ -105,7 +105,9 @@ class Voice:
 class Speech:
     """template: the one in force, None where engines must guess. bos: its text, None if there is none.
 
-    adds_bos: whether the tokenizer puts BOS in front by itself. stops: the union over all files.
+    adds_bos: whether the tokenizer puts BOS in front by itself. stops: the union over all files. thinking: whether the
+    template has the model think when it is told nothing, None where it has no switch. pieces: marks of the template
+    that have a number and are no single token to tokenizers (Baichuan's roles): they must be sent as numbers.
     """
 
     template: Template | None
@@ -113,6 +115,8 @@ class Speech:
     bos: str | None
     adds_bos: bool
     remarks: tuple[Remark, ...]
+    thinking: bool | None = None
+    pieces: Mapping[str, int] = field(default_factory=dict)
 
 
 def choose_template(voice: Voice) -> Template | None:
@@ -122,6 +126,13 @@ def choose_template(voice: Voice) -> Template | None:
     marks = voice.marks or {}
     return next((Template(text, f"default: {family}") for family, text, needed in DEFAULTS
                  if all(mark in marks and number in (None, marks[mark].id) for mark, number in needed.items())), None)
+
+
+def pieces_of(voice: Voice) -> dict[str, int]:
+    """As Speech.pieces. Only of a default template: what a repo's own writes as text is meant as text."""
+    template, marks = choose_template(voice), voice.marks or {}
+    return next(({mark: marks[mark].id for mark, number in needed.items() if number and not marks[mark].special}
+                 for _, text, needed in DEFAULTS if voice.template is None and template and text == template.text), {})
 
 
 def stop_set(voice: Voice, turn_end: str | None = None) -> tuple[Stop, ...]:
@@ -174,6 +185,8 @@ def _token_text(value: Any) -> str | None:
 
 # --- the audit
 
+THINKING = ("enable_thinking", "thinking")
+"""What templates call the switch: Qwen 3 and most others, DeepSeek V3.1."""
 _SYSTEM, _USER, _ANSWER, _AGAIN = "q1sysw", "q2userw", "q3answ", "q4moreW"
 
 
@@ -189,24 +202,30 @@ def audit(voice: Voice, run: Run = render_apart) -> Speech:
     remarks = []
     if template is not voice.template:
         remarks.append(Remark("default", {"family": template.source.removeprefix("default: ")}))
-    asked, opened, system, talked = _probe(run, template.text, voice, bos)
+    asked, opened, system, talked, on, off = _probe(run, template.text, voice, bos)
     if opened.text is None:
         remarks.append(Remark("broken", {"error": opened.error or ""}))
         return Speech(template, stop_set(voice), bos, adds, (*remarks, *_ending(voice, None)))
     end = _turn_end(talked.text or "")
-    remarks += _content(asked, opened, system, template.text)
+    remarks += _content(asked, opened, system)
+    if on.text != off.text:
+        remarks.append(Remark("switch", {}))
     remarks += _bos_remarks(opened.text, bos, adds)
     remarks += _mark_remarks(voice, talked, end)
-    return Speech(template, stop_set(voice, end), bos, adds, (*remarks, *_ending(voice, end)))
+    thinking = opened.text == on.text if on.text != off.text else None
+    return Speech(template, stop_set(voice, end), bos, adds, (*remarks, *_ending(voice, end)), thinking,
+                  pieces_of(voice))
 
 
 def _probe(run: Run, template: str, voice: Voice, bos: str | None) -> list[Rendered]:
-    """A question; the same with the answer opened; one with a system message; a talk that ends with an answer."""
+    """A question; the same with the answer opened; one with a system message; a talk that ends with an answer; the
+    second again with thinking switched on, and off."""
     variables = {"bos_token": bos or "", "eos_token": _token_text(voice.tokenizer.get("eos_token")) or _eos(voice)}
     user, answer = {"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}
     system = {"role": "system", "content": _SYSTEM}
     return run(template, [Case([user], False, variables), Case([user], True, variables),
-                          Case([system, user], True, variables), Case([user, answer], False, variables)])
+                          Case([system, user], True, variables), Case([user, answer], False, variables),
+                          *(Case([user], True, variables | dict.fromkeys(THINKING, way)) for way in (True, False))])
 
 
 def _eos(voice: Voice) -> str:
@@ -220,7 +239,7 @@ def _turn_end(talked: str) -> str | None:
     return found.group() if found else None
 
 
-def _content(asked: Rendered, opened: Rendered, system: Rendered, template: str) -> list[Remark]:
+def _content(asked: Rendered, opened: Rendered, system: Rendered) -> list[Remark]:
     remarks, text = [], opened.text or ""
     if _USER not in text:
         remarks.append(Remark("loses", {}))
@@ -232,8 +251,6 @@ def _content(asked: Rendered, opened: Rendered, system: Rendered, template: str)
         remarks.append(Remark("no-opening", {}))
     if text.rstrip().endswith("<think>"):
         remarks.append(Remark("thinks", {"mark": "<think>"}))
-    if "enable_thinking" in template:
-        remarks.append(Remark("switch", {}))
     return remarks
 
 
