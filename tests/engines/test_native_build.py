@@ -23,7 +23,7 @@ add_library(llama-server-impl SHARED server.cpp)
 add_executable(llama-server main.cpp)
 target_link_libraries(llama-server PRIVATE llama-server-impl)
 """
-SERVER = "int llama_server(int argc, char ** argv) { return argc > 1 ? 7 : 0; }\n"
+SERVER = "int llama_server(int argc, char ** argv) { return argc > 1 && argv[1][2] != 'v' ? 7 : 0; }\n"
 MAIN = "int llama_server(int argc, char ** argv);\nint main(int c, char ** v) { return llama_server(c, v); }\n"
 FILES = {"llama.cpp/CMakeLists.txt": CMAKE, "llama.cpp/server.cpp": SERVER, "llama.cpp/main.cpp": MAIN,
          "setup.py": "raise SystemExit('the package is never run')\n"}
@@ -64,7 +64,7 @@ def test_a_build_goes_on_where_it_was_cancelled_and_is_kept_whole(tmp_path):
     assert _native.installed(tmp_path) == [] and _native.usable(tmp_path) is None
     told = Told()
     made = _build.build(tmp_path, told, source, fetch=None)  # the source is there already
-    assert told.stages == ["compiling"] and any(total for _, total in told.totals)
+    assert told.stages == ["compiling", "trying the build"] and any(total for _, total in told.totals)
     assert made.sha256 == source.sha256 and made.bytes > 0 and made.build == "7"
     assert _native.usable(tmp_path) == made and made.name in str(list((tmp_path / "engines").iterdir()))
     assert [path.name for path in (tmp_path / "engines").iterdir()] == [made.name]
@@ -91,9 +91,15 @@ def test_what_does_not_compile_says_the_compilers_error(tmp_path):
         _build.build(tmp_path, Told(), source, fetch=fetch)
 
 
+def test_a_build_that_does_not_run_is_not_kept(tmp_path):
+    source, fetch = packed(tmp_path, {**FILES, "llama.cpp/server.cpp": SERVER.replace("? 7 : 0", "? 7 : 1")})
+    with pytest.raises(Unavailable, match="trying the build failed"):
+        _build.build(tmp_path, Told(), source, fetch=fetch)
+    assert _native.installed(tmp_path) == []
+
+
 def test_a_machine_without_a_compiler_is_told_the_package(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(Unavailable, match="apt-get install g"):
         _build.build(tmp_path, Told())
 

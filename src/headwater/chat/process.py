@@ -39,17 +39,18 @@ TERM_S = 1.0
 class WorkerProcess:
     """A running worker process. Made by start()."""
 
-    def __init__(self, model: ChatModel, process: asyncio.subprocess.Process, url: str, key: str):
+    def __init__(self, model: ChatModel, process: asyncio.subprocess.Process, url: str, key: str, build: str):
         self.model, self._process = model, process
-        self.endpoint = Endpoint(url, key, process.pid, model.engine.name, model.engine.build())
+        self.endpoint = Endpoint(url, key, process.pid, model.engine.name, build)
         self.started_at = time.monotonic()
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._reading = asyncio.create_task(self._read_log())
 
     @classmethod
     async def start(cls, model: ChatModel, snapshot: Snapshot, settings: Settings, http: aiohttp.ClientSession,
-                    plan: Plan, adapters: Sequence[Path] = (), told: Mapping[str, str] | None = None) -> WorkerProcess:
-        """A worker that has answered /health. told: more for its environment.
+                    plan: Plan, adapters: Sequence[Path] = (), told: Mapping[str, str] | None = None,
+                    build: str | None = None) -> WorkerProcess:
+        """A worker that has answered /health. told: more for its environment. build: what it computes with.
 
         Raises EngineFailed with its last lines; leaves no process then.
         """
@@ -63,7 +64,7 @@ class WorkerProcess:
             sys.executable, "-I", "-S", confine, str(os.getpid()), str(memory(settings)), *argv,
             env={**environment(key, plan.slots), **(told or {}), **extra}, stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
-        worker = cls(model, process, f"http://127.0.0.1:{port}", key)
+        worker = cls(model, process, f"http://127.0.0.1:{port}", key, build or build_in(model, settings))
         try:
             await worker._until_healthy(http, settings.worker_start_s)
         except BaseException:
@@ -149,6 +150,12 @@ def _ending(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
+
+
+def build_in(model: ChatModel, settings: Settings) -> str:
+    """The build a worker of this model would be started with now. An engine that has but one has no build_in()."""
+    choose = getattr(model.engine, "build_in", None)
+    return choose(settings) if choose else model.engine.build()
 
 
 def environment(key: str, slots: int = 0) -> dict[str, str]:

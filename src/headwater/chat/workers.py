@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.chat import admission
+from headwater.chat import admission, form, prompts
 from headwater.chat.admission import DoesNotFit, Estimate, Plan
-from headwater.chat.process import WorkerProcess
+from headwater.chat.form import Form
+from headwater.chat.process import WorkerProcess, build_in
 from headwater.chat.queue import FairQueue, Ledger, OnWait, Ticket
 from headwater.chat.types import ChatModel
 from headwater.core.errors import Busy, Conflict, EngineFailed, HeadwaterError, Unavailable
@@ -55,6 +56,15 @@ class Seat:
         self.measured_at = 0.0
         self.loading: asyncio.Task[WorkerProcess]
         self.unload: asyncio.TimerHandle | None = None
+        self.form: Form | None = None
+        self.kept: Path | None = None
+        self.unkept = False
+        """Whether it has read something that is not on disk yet."""
+
+    @property
+    def measured_as(self) -> Any:
+        """What a measurement of its memory holds for."""
+        return self.model.key, self.form and self.form.name
 
     @property
     def taken(self) -> int:
@@ -286,6 +296,9 @@ class Workers:
         self._note_memory(seat)
         if seat.busy == 0 and not seat.leaving:
             self._unload_later(seat)
+            if seat.kept is not None:
+                seat.unkept = True
+                asyncio.get_running_loop().call_later(prompts.KEEP_AFTER_S, self._keep_quiet, seat)
         self._tell()
 
     def _unload_later(self, seat: Seat) -> None:
@@ -306,7 +319,22 @@ class Workers:
         if worker is None:
             seat.loading.cancel()
         else:
-            self._spawn(worker.stop())
+            self._spawn(self._retire(seat, worker))
+
+    async def _retire(self, seat: Seat, worker: WorkerProcess) -> None:
+        await self._keep(seat, worker)
+        await worker.stop()
+
+    def _keep_quiet(self, seat: Seat) -> None:
+        """Keep what an idle worker has read, unless it was used again meanwhile."""
+        quiet = seat.busy == 0 and time.monotonic() - seat.used_at >= prompts.KEEP_AFTER_S - 0.5
+        if quiet and not seat.leaving and seat.worker:
+            self._spawn(self._keep(seat, seat.worker))
+
+    async def _keep(self, seat: Seat, worker: WorkerProcess) -> None:
+        if seat.kept is not None and seat.unkept and worker.alive:
+            seat.unkept = False
+            await prompts.keep(self.http(), worker, seat.kept, seat.plan.slots if seat.plan else 1, self._settings)
 
     # --- workers
 
@@ -324,14 +352,48 @@ class Workers:
     async def _load(self, seat: Seat) -> WorkerProcess:
         model = seat.model
         snapshot = await asyncio.to_thread(self._lay_out, model.repo, model.commit)
+        build = build_in(model, self._settings)
         estimate = await asyncio.to_thread(admission.estimate, model, snapshot)
-        if model.key in self._took:
-            estimate = estimate.corrected(*self._took[model.key])
+        seat.form = await self._form(seat, snapshot, build, estimate)
+        estimate = form.grown(estimate, seat.form, snapshot, model)
+        if seat.measured_as in self._took:
+            estimate = estimate.corrected(*self._took[seat.measured_as])
         plan = await self._admit(seat, estimate)
+        build += form.says(seat.form)
         beside = [await asyncio.to_thread(self._lay_out, one.repo, one.commit) for one in model.adapters]
         files = [Path(laid.folder) / one.path for laid, one in zip(beside, model.adapters, strict=True)]
-        return await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan, files,
-                                         await asyncio.to_thread(self._told, model))
+        seat.kept = prompts.place(self._settings, model, snapshot, build, plan.context)
+        told = {**await asyncio.to_thread(self._told, model), **(seat.form.environ() if seat.form else {}),
+                **prompts.environ(seat.kept)}
+        worker = await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan, files, told, build)
+        if seat.kept is not None:
+            await prompts.restore(self.http(), worker, seat.kept, plan.slots)
+        return worker
+
+    async def _form(self, seat: Seat, snapshot: Snapshot, build: str, estimate: Estimate) -> Form | None:
+        """The form that was found fastest here, where its file is there and there is room for it beside the others."""
+        found = await asyncio.to_thread(form.chosen, self._settings, seat.model, snapshot, build)
+        if found is None:
+            return None
+        if not found.file.is_file():
+            self._spawn(self._write_again(seat.model, snapshot, found))
+            return None
+        whole = form.grown(estimate, found, snapshot, seat.model).with_room(
+            self._slots(seat.model), self._settings.chat_context)
+        return found if whole.bytes <= self._room(seat) else None
+
+    async def _write_again(self, model: ChatModel, snapshot: Snapshot, lost: Form) -> None:
+        """A form that was deleted, for the next load; this one goes on with what there is."""
+        log.warning("the form %s of %s is gone and is written again", lost.name, model.exact_name)
+
+        def tell(_: int) -> None:
+            if self._closed:
+                raise Unavailable("This hub is shutting down.")
+
+        try:
+            await asyncio.to_thread(form.write, self._settings, model, snapshot, lost, tell)
+        except (HeadwaterError, OSError) as error:
+            log.warning("the form %s of %s cannot be written: %s", lost.name, model.exact_name, error)
 
     def _told(self, model: ChatModel) -> dict[str, str]:
         """What the engine has its worker told of how the model is spoken with."""
@@ -385,8 +447,8 @@ class Workers:
         if seat.plan is None or worker is None or not worker.alive or now - seat.measured_at < MEASURE_EVERY_S:
             return
         seat.measured_at = now
-        took = max(admission.resident(worker.endpoint.pid), self._took.pop(seat.model.key, (None, 0))[1])
-        self._took[seat.model.key] = seat.plan, took
+        took = max(admission.resident(worker.endpoint.pid), self._took.pop(seat.measured_as, (None, 0))[1])
+        self._took[seat.measured_as] = seat.plan, took
         while len(self._took) > FAILURES_MAX:
             self._took.popitem(last=False)
 

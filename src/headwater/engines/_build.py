@@ -29,8 +29,12 @@ from headwater.engines._native import Native
 UNPACKED_MAX = 1 << 30
 FREE_MIN = 1_500_000_000
 """Bytes sources and objects take while a build is made, with some to spare."""
+COMPILERS = ("c++", "g++", "clang++")
 SAID_MAX = 20_000
 CHUNK = 1 << 20
+WITHOUT = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
+"""GCC 12 drops stores into the tile configuration of llama.cpp's AMX code, and the result ends with an illegal
+instruction: a build without them is as fast as the form of the weights allows, and runs."""
 _STEP = re.compile(rb"\[(\d+)/(\d+)\]")
 _BACKEND = '''
 from pathlib import Path
@@ -86,6 +90,7 @@ def build(data: Path, progress: Progress, source: Source = LLAMA_CPP, *, jobs: i
     _run(_nicely([str(tools / "cmake"), "--build", str(work / "objects"), "--target", source.target, "-j", str(jobs)]),
          progress, "compiling", env=_environ(tools))
     made = _collect(work)
+    _run([str(made / source.target), "--version"], progress, "trying the build", env=_environ())
     native = Native(name, source.build, f"{source.name} {source.version}", source.sha256, processor(), compiler,
                     sum(path.stat().st_size for path in made.iterdir()), time.time())
     _native.keep(data, made, native)
@@ -95,7 +100,7 @@ def build(data: Path, progress: Progress, source: Source = LLAMA_CPP, *, jobs: i
 
 def find_compiler() -> str:
     """What the C++ compiler calls itself. Raises Unavailable with the package that brings one."""
-    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+    for name in COMPILERS:
         if path := shutil.which(name):
             said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
             return (said.stdout.splitlines() or [name])[0][:200]
@@ -196,9 +201,17 @@ def _configure(source: Source, project: Path, objects: Path, tools: Path, progre
         return
     _run([str(tools / "cmake"), "-G", "Ninja", "-S", str(project), "-B", str(objects), "-DCMAKE_BUILD_TYPE=Release",
           f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}", "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
-          "-DCMAKE_INSTALL_RPATH=$ORIGIN", f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={objects / 'bin'}",
+          "-DCMAKE_INSTALL_RPATH=$ORIGIN", *_flags(), f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={objects / 'bin'}",
           f"-DCMAKE_RUNTIME_OUTPUT_DIRECTORY={objects / 'bin'}", *source.options],
          progress, "looking at the compiler", env=_environ(tools))
+
+
+def _flags() -> list[str]:
+    """WITHOUT, where the compiler knows these words."""
+    compiler = next(filter(None, map(shutil.which, COMPILERS)))
+    known = subprocess.run([compiler, *WITHOUT, "-x", "c++", "-fsyntax-only", "-"], input=b"", capture_output=True,
+                           timeout=60, check=False).returncode == 0
+    return [f"-DCMAKE_{language}_FLAGS={' '.join(WITHOUT)}" for language in ("C", "CXX")] if known else []
 
 
 def _collect(work: Path) -> Path:

@@ -45,8 +45,9 @@ llama.cpp tests with has 35,000. A longer one is read from chat_template.jinja, 
 class LlamaCpp:
     name = "llamacpp"
     slots = 4
+    keeps_prompts = True
     features = frozenset({"schema", "tools", "logprobs", "completions", "embeddings", "rerank", "vision",
-                          "adapters"})
+                          "adapters", "counts"})
 
     def available(self) -> str | None:
         return None if find_spec(PACKAGE) else "llama.cpp is not installed: pip install xllamacpp"
