@@ -97,10 +97,16 @@ def test_models_that_can_be_talked_to_are_listed_with_their_revisions(served, cl
     assert set(listed) == {"local/river", "local/endless", "local/fast", "local/broken", "local/smollm2"}
     river = listed["local/river"]
     assert (river.object, river.owned_by) == ("model", "local")
-    assert river.headwater == {
+    said = river.headwater
+    assert said.pop("size_bytes") > 0 and said.pop("loaded", 0) != 0
+    assert said == {
         "repo": "local/river", "revision": served[1]["local/river"], "engine": "markov", "build": "markov 1",
-        "file": "corpus.txt", "license": "mit"}
-    assert listed["local/smollm2"].headwater["file"] == "SmolLM2-135M-Instruct.Q4_1.gguf"
+        "file": "corpus.txt", "license": "mit", "modalities": ["text"], "context_length": None, "template": None,
+        "parameters": None, "lineage": None}
+    real = listed["local/smollm2"].headwater
+    assert real["file"] == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert (real["context_length"], real["parameters"], real["template"]) == (
+        8192, 134_515_008, "SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
 def test_one_model_is_found_by_name_branch_tag_and_commit(served, client):
@@ -112,6 +118,16 @@ def test_one_model_is_found_by_name_branch_tag_and_commit(served, client):
         assert (found.id, found.headwater["revision"]) == (f"local/river@{name}", wanted)
     plain = httpx.get(f"{served[0].url}/v1/models/local/river")
     assert plain.json()["id"] == "local/river"
+
+
+def test_a_model_says_whether_it_is_loaded_and_where_it_comes_from_as_far_as_is_known(served, client):
+    client.chat.completions.create(model="local/river", messages=ASK, max_tokens=1)
+    said = client.models.retrieve("local/river").headwater
+    assert said["loaded"]["state"] == "ready" and said["loaded"]["pinned"] is False
+    assert said["loaded"]["memory_bytes"] > 1e6 and said["loaded"]["context"] > 0
+    assert said["lineage"]["state"] in ("not-yet-read", "no-weights") and said["lineage"]["closest"] is None
+    assert client.models.retrieve("local/smollm2").headwater["lineage"]["state"] in (
+        "not-yet-read", "waiting", "reading", "read")
 
 
 # --- answers

@@ -146,6 +146,22 @@ def test_a_backup_is_taken_beside_the_running_hub(up: Start, hw: Hw, data: Path,
     assert busy.code == 1 and "served already" in busy.err
 
 
+def test_models_are_loaded_pinned_and_let_go_by_hand_in_the_hub_that_runs(up: Start, hw: Hw, data: Path,
+                                                                         toy: Path) -> None:
+    assert "none does" in hw("models", "load", "local/toy").err
+    up(data).wait()
+    revision = hw("add", str(toy), "--as", "local/toy", "--json").json["revision"]
+    assert re.search(r"local/toy\s+markov\s+text.*mit\s+at rest", hw("models").out)
+    assert f"local/toy@{revision} is loaded." in hw("models", "load", "local/toy").err
+    assert hw("models", "pin", f"local/toy@{revision}", "--json").json["done"]
+    [model] = hw("models", "list", "--json").json
+    assert model["headwater"]["loaded"]["pinned"] and model["headwater"]["loaded"]["state"] == "ready"
+    assert re.search(r"mit\s+loaded, pinned\s+\d+\.\d MB", hw("models").out)
+    assert hw("models", "unpin", "local/toy").code == 0
+    assert "is let go" in hw("models", "unload", "local/toy").err
+    assert "owner/name" in hw("models", "load", "toy").err
+
+
 def test_the_access_log_has_neither_queries_nor_tokens(up: Start, data: Path) -> None:
     hub = up(data, HEADWATER_LOG_LEVEL="debug")
     url = hub.wait()

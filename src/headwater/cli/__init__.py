@@ -49,6 +49,13 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
         "role": "Give a user a role in an organisation: read, write, admin, or none to remove.",
         "delete": "Delete an organisation that owns no repos.",
     }),
+    "models": ("Models that can be used now: loaded, pinned, at rest.", {
+        "list": "List the models that can be used now, and which are loaded.",
+        "load": "Load a model now; unused, it goes again.",
+        "unload": "Let an idle model go now, pinned or not.",
+        "pin": "Load a model and keep it loaded.",
+        "unpin": "Let a model go again when nobody uses it.",
+    }),
     "jobs": ("Long work: what runs, and how far it is.", {
         "list": "List jobs, newest first.",
         "cancel": "Cancel a job.",

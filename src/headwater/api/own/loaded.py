@@ -1,4 +1,4 @@
-"""Which models are loaded, with what memory, and by hand: pin, unpin, unload. For administrators."""
+"""Which models are loaded, with what memory, and by hand: load, pin, unpin, unload. For administrators."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ router = APIRouter(prefix="/api/headwater/chat/models", tags=["headwater: chat"]
 
 
 class Loaded(BaseModel):
-    """model: the exact revision. adapters: the LoRA adapters loaded with it, for requests that ask for them. state: loading, ready or leaving. memory_bytes: counted for it, the larger of what
-    was planned and what its process holds. slots, context: answers at once, and tokens each may see. null: not known
-    yet."""
+    """model: the exact revision. adapters: the LoRA adapters loaded with it, for requests that ask for them. state:
+    loading, ready or leaving. memory_bytes: counted for it, the larger of what was planned and what its process
+    holds. slots, context: answers at once, and tokens each may see. null: not known yet."""
 
     model: str
     engine: str
@@ -44,6 +44,14 @@ async def list_loaded(request: Request, actor: ActorDep) -> list[Loaded]:
     """Models loaded or loading now."""
     need_admin(actor)
     return [Loaded(**one) for one in get_app(request).chat.workers.loaded()]
+
+
+@router.post("/{owner}/{name}/load")
+async def load(owner: str, name: str, request: Request, actor: ActorDep) -> Done:
+    """Load a model now: `owner/name` or `owner/name@revision`. Answers when it is loaded; unused, it goes again."""
+    model = await _find(request, actor, owner, name)
+    async with get_app(request).chat.workers.hold(model, actor.name):
+        return Done(model=model.exact_name, done=True)
 
 
 @router.post("/{owner}/{name}/pin")
