@@ -45,6 +45,17 @@ count = client.messages.count_tokens(model="local/smollm2", messages=ASK, system
 assert count.input_tokens == whole.usage.input_tokens
 stopped = client.messages.create(**{**REAL, "stop_sequences": [" France"]})
 assert stopped.content[0].text == "The capital of"
+assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", " France"), stopped
+assert stopped.usage.input_tokens == whole.usage.input_tokens
+assert 3 <= stopped.usage.output_tokens <= whole.usage.output_tokens
+with client.messages.stream(**{**REAL, "stop_sequences": ["nowhere", "of France is"]}) as stream:
+    text, last = "".join(stream.text_stream), stream.get_final_message()
+assert (text, last.stop_reason, last.stop_sequence) == ("The capital ", "stop_sequence", "of France is"), last
+unmet = client.messages.create(**{**REAL, "stop_sequences": ["nowhere"]})
+assert unmet.content[0].text == whole.content[0].text and unmet.usage == whole.usage
+assert (unmet.stop_reason, unmet.stop_sequence) == ("end_turn", None), unmet
+toy = client.messages.create(model="local/river", max_tokens=60, messages=ASK, stop_sequences=["i", "o"])
+assert toy.stop_reason == "stop_sequence" and toy.stop_sequence in ("i", "o"), toy
 print(whole.headwater["revision"])
 """)
     assert said.strip() == served[1]["local/smollm2"]

@@ -36,6 +36,7 @@ from headwater.chat.types import (
     Usage,
 )
 from headwater.core.errors import BadInput, EngineFailed, HeadwaterError
+from headwater.core.held import Held
 from headwater.core.types import Actor
 
 if TYPE_CHECKING:
@@ -115,12 +116,17 @@ async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: Ch
         body = _body(request, seed)
         if worker.model.adapters:
             body["lora"] = scales(worker.model, model, request)
+        held = None
+        if request.tell_stop and request.stop and "counts" in getattr(model.engine, "features", ()):
+            # looked for here, because the engine does not say which it was; it counts on the way, for it is cut off
+            held = Held(body.pop("stop"))
+            body["timings_per_token"] = True
         response = await chat.workers.http().post(f"{end.url}{path}", json=body,
                                                   headers={"Authorization": f"Bearer {end.key}"})
         if response.status != 200:
             raise refusal(worker, response.status, await response.content.read(ERROR_MAX))
         yield Started(origin)
-        async with aclosing(_events(worker, response)) as events:
+        async with aclosing(_events(worker, response, held)) as events:
             async for event in events:
                 yield event
     except TimeoutError:  # aiohttp's are TimeoutErrors too
@@ -153,23 +159,42 @@ def _body(request: ChatRequest, seed: int) -> dict[str, Any]:
             "stream_options": {"include_usage": True}, **{name: v for name, v in given.items() if v is not None}}
 
 
-async def _events(worker: WorkerProcess, response: aiohttp.ClientResponse) -> AsyncGenerator[ChatEvent]:
-    """The pieces of a worker's stream, and what ended it."""
-    reason, usage, warnings = None, None, ()
+async def _events(worker: WorkerProcess, response: aiohttp.ClientResponse,
+                  held: Held | None = None) -> AsyncGenerator[ChatEvent]:
+    """The pieces of a worker's stream, and what ended it. held: stop texts to look for; the stream ends at one."""
+    reason, usage, warnings, stopped_by = None, None, (), None
     async with aclosing(_lines(worker, response)) as lines:
         async for data in lines:
             if error := data.get("error"):
                 raise worker.failure(f"failed in the middle of an answer: {_message(error)}")
             warnings += tuple(data.get("warnings") or ())
-            if count := data.get("usage"):
-                usage = Usage(count["prompt_tokens"], count["completion_tokens"])
+            usage = _usage(data) or usage
+            stopped_by = data.get("stopped_by") or stopped_by
             for choice in data.get("choices", ()):
                 reason = choice.get("finish_reason") or reason
-                if piece := _piece(choice):
+                if (piece := _piece(choice)) is None:
+                    continue
+                if held is not None:
+                    piece = dataclasses.replace(piece, text=held.add(piece.text))
+                if piece != Piece(""):
                     yield piece
+            if held is not None and held.stopped:
+                yield Finished("stop", usage, warnings, held.found)
+                return
     if reason is None:
         raise await died(worker)
-    yield Finished(reason, usage, warnings)
+    if held is not None and (rest := held.rest()):
+        yield Piece(rest)
+    yield Finished(reason, usage, warnings, stopped_by)
+
+
+def _usage(data: dict[str, Any]) -> Usage | None:
+    """What a chunk says was counted so far; llama.cpp's timings say it before the end."""
+    if count := data.get("usage"):
+        return Usage(count["prompt_tokens"], count["completion_tokens"])
+    if timed := data.get("timings"):
+        return Usage(timed["cache_n"] + timed["prompt_n"], timed["predicted_n"])
+    return None
 
 
 def _piece(choice: dict[str, Any]) -> Piece | None:

@@ -11,6 +11,7 @@ REASONS = {
     "completions": "answers conversations only and does not continue a bare text",
     "embeddings": "makes no embeddings",
     "rerank": "does not rank documents",
+    "counts": "does not count tokens while it answers",
     "vision": "sees no pictures",
     "adapters": "takes no LoRA adapters",
 }

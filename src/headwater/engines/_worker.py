@@ -19,6 +19,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
 
+from headwater.core.held import Held
+
 BODY_MAX = 16 * 1024 * 1024
 UNREAD = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """What the contract has and models on this module are not given, each with the value that changes nothing."""
@@ -170,7 +172,7 @@ class _Desk:
         async with aclosing(run.texts()) as texts:
             async for text in texts:
                 await say(choices=[_choice({"content": text})])
-        await say(choices=[_choice({}, run.reason)])
+        await say(choices=[_choice({}, run.reason)], stopped_by=run.held.found)
         await say(usage=run.usage())
         await response.write(b"data: [DONE]\n\n")
         return response
@@ -241,9 +243,10 @@ class _Run:
     def __init__(self, model: Model, order: _Order):
         self.model, self.order = model, order
         self.made, self.reason = 0, "stop"
+        self.held = Held(order.stop)
 
     async def texts(self) -> AsyncGenerator[str]:
-        order, held = self.order, Held(self.order.stop)
+        order, held = self.order, self.held
         tokens = self.model.reply(order.messages, seed=order.seed, temperature=order.temperature)
         try:
             if order.max_tokens == 0:
@@ -270,35 +273,3 @@ class _Run:
     def usage(self) -> dict[str, int]:
         asked = self.model.count(self.order.messages)
         return {"prompt_tokens": asked, "completion_tokens": self.made, "total_tokens": asked + self.made}
-
-
-class Held:
-    """Text on its way out, with anything held back that may yet turn out to begin a stop string."""
-
-    def __init__(self, stop: Sequence[str]):
-        self.stop, self.text, self.stopped = stop, "", False
-
-    def add(self, token: str) -> str:
-        """What may be said now. Sets `stopped` once a stop string is complete; it is never said itself."""
-        self.text += token
-        found = [at for s in self.stop if (at := self.text.find(s)) >= 0]
-        if found:
-            self.stopped = True
-            safe = min(found)
-        else:
-            safe = len(self.text) - self._maybe()
-        said, self.text = self.text[:safe], self.text[safe:]
-        return said
-
-    def rest(self) -> str:
-        """What was held back, once the model has ended without a stop string."""
-        said, self.text = self.text, ""
-        return said
-
-    def _maybe(self) -> int:
-        """Length of the longest end of the text that begins a stop string."""
-        longest = max((len(s) for s in self.stop), default=1) - 1
-        for length in range(min(longest, len(self.text)), 0, -1):
-            if any(s.startswith(self.text[-length:]) for s in self.stop):
-                return length
-        return 0

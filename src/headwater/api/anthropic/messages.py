@@ -1,6 +1,6 @@
 """POST /v1/messages and /v1/messages/count_tokens: translate, call chat.complete, render in Anthropic's form.
 
-stop_reason is end_turn for a stop sequence too: engines do not say which of the two it was.
+stop_reason is end_turn for a stop sequence too where an engine does not say which of the two it was (remote).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Message:
             blocks.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"],
                            "input": _arguments(call["function"]["arguments"])})
         done = made.finished
-        return {**self.head(made.origin), "content": blocks, "stop_reason": REASONS.get(done.reason, "end_turn"),
+        return {**self.head(made.origin), "content": blocks, **_ending(done),
                 "usage": _usage(done.usage), **origin_body(made.origin, self.warnings)}
 
     def head(self, origin: Origin) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class _Message:
 
     def _last(self, event: Finished) -> dict[str, Any]:
         return {"type": "message_delta", "usage": _usage(event.usage),
-                "delta": {"stop_reason": REASONS.get(event.reason, "end_turn"), "stop_sequence": None},
+                "delta": _ending(event),
                 "headwater": shown([*self.warnings, *event.warnings])}
 
 
@@ -180,6 +180,11 @@ class _Blocks:
 
     def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
         return {"type": "content_block_delta", "index": self._count - 1, "delta": delta}
+
+
+def _ending(done: Finished) -> dict[str, str | None]:
+    reason = "stop_sequence" if done.stopped_by else REASONS.get(done.reason, "end_turn")
+    return {"stop_reason": reason, "stop_sequence": done.stopped_by}
 
 
 def _arguments(text: str) -> Any:

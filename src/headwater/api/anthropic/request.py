@@ -71,7 +71,8 @@ def _thinking(body: CountBody) -> tuple[Switch, ...]:
 
 def _choices(body: MessagesBody) -> dict[str, Any]:
     return {"stop": tuple(text for text in body.stop_sequences or () if text), "temperature": body.temperature,
-            "top_p": body.top_p, "top_k": body.top_k, "max_tokens": body.max_tokens, "form": _form(body)}
+            "top_p": body.top_p, "top_k": body.top_k, "max_tokens": body.max_tokens, "form": _form(body),
+            "tell_stop": True}
 
 
 def _form(body: MessagesBody) -> dict[str, Any] | None:
