@@ -117,7 +117,7 @@ class _Pass:
         return build_frame(anchors, table.shape[1], lambda numbers: self.reader.rows(table, numbers))
 
     def _layer(self, number: int, layer: Layer, frame: Frame | None, with_down: bool) -> LayerPrint:
-        gain = self._gain(layer)
+        gain = gain_of(self.reader, layer)
         leading = layer.gates or layer.ups
         norms = np.sqrt(np.concatenate([self.reader.squares(matrix, gain) for matrix in leading]))
         norms = np.nan_to_num(norms, posinf=0)
@@ -127,14 +127,6 @@ class _Pass:
         raw, lattice = self._raw(layer)
         return LayerPrint(number, len(norms), rows.astype(np.int32), norms[rows].astype(np.float32), **packed,
                           median_norm=float(np.median(norms)) if len(norms) else 0.0, lattice=lattice, raw=raw)
-
-    def _gain(self, layer: Layer) -> np.ndarray | None:
-        if layer.gain is None:
-            return None
-        gain = self.reader.vector(layer.gain)
-        declared = str(self.reader.config.get("model_type", ""))
-        # Gemma keeps its gains less one in safetensors; a GGUF file has them whole.
-        return gain + 1 if declared.startswith("gemma") and self.reader.header.format != "gguf" else gain
 
     def _profiles(self, kept: Mapping[str, Sequence[Matrix]], rows: np.ndarray, neurons: int, frame: Frame | None,
                   gain: np.ndarray | None) -> dict[str, np.ndarray | None]:
@@ -200,6 +192,16 @@ class _Pass:
         return Architecture("adapter", sides.most_common(1)[0][0], len(layers), max(sides), 0, 0, True,
                             self.reader.header.parameter_count, declared, self.roles.found_by, self.roles.passed,
                             max(down.shape[0] for down, _ in pairs))
+
+
+def gain_of(reader: Reader, layer: Layer) -> np.ndarray | None:
+    """float32 (width,): what the norm before the MLP multiplies by; None where there is none."""
+    if layer.gain is None:
+        return None
+    gain = reader.vector(layer.gain)
+    declared = str(reader.config.get("model_type", ""))
+    # Gemma keeps its gains less one in safetensors; a GGUF file has them whole.
+    return gain + 1 if declared.startswith("gemma") and reader.header.format != "gguf" else gain
 
 
 def _evenly(count: int, most: int) -> list[int]:
