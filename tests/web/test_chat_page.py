@@ -107,6 +107,7 @@ def test_settings_reach_the_model_stay_with_the_conversation_and_make_a_preset(v
     watched.page.fill("#max_tokens", "5")
     watched.page.fill("#seed", "11")
     watched.page.fill("#top_p", "")
+    watched.page.locator("#reasoning_effort").select_option("none")
     watched.page.fill("#preset-name", "Short")
     press(watched, "Keep", 0)
     watched.page.get_by_text("The preset is kept.").wait_for()
@@ -116,7 +117,8 @@ def test_settings_reach_the_model_stay_with_the_conversation_and_make_a_preset(v
     body = json.loads(sent.value.post_data)
     assert (body["seed"], body["max_tokens"]) == (11, 5)
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert "top_p" not in body
+    assert "top_p" not in body and body["reasoning_effort"] == "none"
+    assert "reasoning_effort" in watched.page.locator(".said.it .heed").inner_text()  # no such switch, and it says so
     assert "seed 11" in watched.page.locator(".said.it .under").inner_text()
     assert "cut off" in watched.page.locator(".said.it .under").inner_text()
     watched.page.reload()

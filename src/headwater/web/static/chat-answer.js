@@ -33,6 +33,6 @@ export async function answer(node, body, signal, words, changed) {
 
 const seconds = (since) => Number(((performance.now() - since) / 1000).toFixed(2));
 
-function receipt(node, { repo, revision, engine, build, seed }) {
-  Object.assign(node.made, { repo, revision, engine, build, seed });
+function receipt(node, { repo, revision, engine, build, seed, warnings }) {
+  Object.assign(node.made, { repo, revision, engine, build, seed, ...(warnings?.length ? { warnings } : {}) });
 }

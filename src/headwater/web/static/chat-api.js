@@ -59,9 +59,9 @@ export const files = {
 
 const known = new Map();
 
-// What the hub says of a model: {context, modalities, …}; {} when it says nothing.
-export function model(name) {
-  if (!known.has(name)) {
+// What the hub says of a model: {context_length, modalities, loaded, …}; {} when it says nothing. again: ask anew.
+export function model(name, again = false) {
+  if (again || !known.has(name)) {
     const path = name.split("/").map(encodeURIComponent).join("/");
     known.set(name, call("GET", `/v1/models/${path}`).then((said) => said.headwater ?? {}, () => ({})));
   }

@@ -132,6 +132,8 @@ export class Log {
       note.setAttribute("role", "alert");
       view.under.before(note);
     }
+    view.said.querySelectorAll(".heed").forEach((old) => old.remove());
+    for (const warning of node.made?.warnings ?? []) view.under.before(data("p", "heed small faint", warning));
     const tools = [copyButton(textOf(node.content) || " "), button("again", words.again, () => this.acts.again(node)),
       button("bin", words.remove_said, () => this.acts.remove(node))];
     view.under.replaceChildren(...(view.beside ? [this.choose(node)] : this.turns(view.talk, node)), ...tools, ...receipt(node));

@@ -8,6 +8,7 @@ export function request(model, path, settings) {
   for (const name of ["temperature", "top_p", "max_tokens", "seed"]) {
     if (Number.isFinite(settings[name])) body[name] = settings[name];
   }
+  if (settings.reasoning_effort) body.reasoning_effort = settings.reasoning_effort;
   if (settings.schema?.trim()) {
     const schema = JSON.parse(settings.schema);
     body.response_format = { type: "json_schema", json_schema: { name: "answer", schema } };

@@ -4,7 +4,7 @@ import { presets } from "./chat-api.js";
 import { WRITERS, request, schemaProblem } from "./chat-request.js";
 import { at, unlessUndone, words } from "./chat-bits.js";
 
-const NUMBERS = ["temperature", "top_p", "max_tokens", "seed"], TEXTS = ["system", "schema"];
+const NUMBERS = ["temperature", "top_p", "max_tokens", "seed"], TEXTS = ["system", "schema", "reasoning_effort"];
 const STANDARD = { temperature: 0.7, max_tokens: 1024 };
 
 export class Tuning {
@@ -29,7 +29,7 @@ export class Tuning {
     this.values = {};
   }
 
-  // {system, temperature, top_p, max_tokens, seed, schema}; a number nobody gave is null.
+  // {system, temperature, top_p, max_tokens, seed, schema, reasoning_effort}; a number nobody gave is null.
   get values() {
     const found = Object.fromEntries(TEXTS.map((name) => [name, at(name).value]));
     for (const name of NUMBERS) found[name] = at(name).value.trim() && at(name).checkValidity() ? Number(at(name).value) : null;
@@ -55,7 +55,7 @@ export class Tuning {
     at("schema-said").textContent = problem && `${words.bad_schema}: ${problem}`;
     at("schema").setAttribute("aria-invalid", String(Boolean(problem)));
     const now = this.values;
-    const moved = now.system.trim() || now.schema.trim() || now.top_p !== null || now.seed !== null
+    const moved = now.system.trim() || now.schema.trim() || now.reasoning_effort || now.top_p !== null || now.seed !== null
       || Object.entries(STANDARD).some(([name, value]) => now[name] !== value);
     at("tuning").classList.toggle("moved", Boolean(moved));
   }

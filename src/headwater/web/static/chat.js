@@ -124,10 +124,11 @@ function busy() {
 
 async function gauge() {
   const mine = talk, usage = talk.tree.path(talk.leaf).findLast((node) => node.made?.usage)?.made.usage;
-  const { context } = await facts(models.first);
-  if (talk !== mine) return;
-  const room = Math.min(context || Infinity, Number(root.dataset.context) || Infinity);
   const used = usage ? usage.prompt + usage.completion : 0;
+  let said = await facts(models.first);
+  if (used && !said.loaded) said = await facts(models.first, true); // by now it is, and says how much it was given
+  if (talk !== mine) return;
+  const room = said.loaded?.context ?? Math.min(said.context_length || Infinity, Number(root.dataset.context) || Infinity);
   at("gauge").hidden = !used || !Number.isFinite(room);
   if (at("gauge").hidden) return;
   Object.assign(at("gauge").querySelector("meter"), { max: room, high: room * 0.85, value: used });
@@ -319,6 +320,7 @@ const models = new Models(() => { settle(); gauge(); });
 const tuning = new Tuning(settle, () => {
   const question = text.value.trim() ? [{ role: "user", content: text.value.trim() }] : [];
   const path = talk.tree.path(talk.leaf).filter((node) => !node.error);
+  while (!question.length && path.at(-1)?.role === "assistant") path.pop(); // else the model would go on with its answer
   return { model: models.first, path: question.length || path.length ? [...path, ...question] : [{ role: "user", content: words.hello }] };
 });
 about(() => talk, (given) => {
