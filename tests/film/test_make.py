@@ -145,7 +145,8 @@ def test_anothers_film_is_not_there(app):
     ({"fps": 0.5}, BadInput, "fps"), ({"preset": "fast"}, BadInput, "preset"), ({"seed": -1}, BadInput, "seed"),
     ({"size": (20, 4000)}, BadInput, "size"), ({"camera": {"pan": 11}}, BadInput, "camera"),
     ({"camera": {"pan": 1, "zoom": 1}}, BadInput, "at most one"), ({"camera": {"spin": 1}}, BadInput, "camera"),
-    ({"prompt": "a" * 4001}, BadInput, "4,000"), ({"model": "nobody/nothing"}, NotFound, "not here"), ({"seconds": 40.0}, BadInput, "At most 30 s"),
+    ({"prompt": "a" * 4001}, BadInput, "4,000"), ({"model": "nobody/nothing"}, NotFound, "not here"),
+    ({"seconds": 40.0}, BadInput, "At most 30 s"),
 ])
 def test_what_cannot_be_made_is_refused_before_it_is_kept(app, fields, error, says):
     with pytest.raises(error, match=says):

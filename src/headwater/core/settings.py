@@ -69,6 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
             "a restarted model need not read them again; 0 keeps none"),
     Setting("prompt_cache_s", 86_400, "s", "such a file not used for so long is deleted"),
     Setting("film_memory_bytes", 6_000_000_000, "bytes", "memory the making of one film may take"),
+    Setting("film_model", "", "", "model that films are made with when a closed one is named; empty: what is built in"),
     Setting("film_queue_user_max", 20, "", "films an account may have waiting or under way"),
     Setting("remotes", "", "", "JSON of {URL: key}: where a repo's remote.json may have chats answered", secret=True),
     Setting("picture_hosts", "", "", "hosts pictures in chats may be fetched from, by commas; * is all public ones"),

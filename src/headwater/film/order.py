@@ -18,6 +18,7 @@ from headwater.film import Film
 
 PROMPT_MAX = 4_000
 PHOTO_MAX = 25_000_000
+PIXELS_MAX = 50_000_000
 FILES_MAX = 100_000
 PURPOSE = "film"
 SIDE_MIN, SIDE_MAX, DEFAULT_SIDE = 64, 4_096, 720
@@ -75,7 +76,8 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
     engine, model, revision, folder = _engine_for(film, actor, asked.model, photo is not None)
     if why := engine.available():
         raise BadInput(f"{engine.name} cannot run here: {why}")
-    width, height = asked.size or _size_of(photo)
+    shape = _shape(photo) if photo else (16, 9)
+    width, height = asked.size or _fitted(shape)
     draft = FilmRequest(
         engine.name, "i2v" if photo else "t2v", asked.prompt, asked.seconds or SECONDS, asked.fps or FPS,
         width // 2 * 2, height // 2 * 2, secrets.randbelow(2**31) if asked.seed is None else asked.seed,
@@ -244,10 +246,8 @@ def _check(asked: Asked) -> None:
         raise BadInput(f"camera: at most one of {', '.join(AXES)} may differ from 0, from -10 to 10.")
 
 
-def _size_of(photo: Staged | None) -> tuple[int, int]:
-    """The photo's shape with its longer side DEFAULT_SIDE; 16:9 without one. Raises BadInput for what is no picture."""
-    if photo is None:
-        return DEFAULT_SIDE, DEFAULT_SIDE * 9 // 16
+def _shape(photo: Staged) -> tuple[int, int]:
+    """Width and height as it is looked at. Raises BadInput for what is no picture, or too large a one."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -257,8 +257,16 @@ def _size_of(photo: Staged | None) -> tuple[int, int]:
             width, height = image.size[::-1] if turned else image.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"The photo cannot be read: {error}.", hint="Save it as JPEG, PNG or WebP.") from None
-    scale = min(1.0, DEFAULT_SIDE / max(width, height))
-    return max(SIDE_MIN, round(width * scale)), max(SIDE_MIN, round(height * scale))
+    if width * height > PIXELS_MAX:
+        raise BadInput(f"The photo has {width * height / 1e6:.0f} megapixels; the most is {PIXELS_MAX / 1e6:.0f}.",
+                       hint="Make it smaller first.")
+    return width, height
+
+
+def _fitted(shape: tuple[int, int]) -> tuple[int, int]:
+    """The shape with its longer side DEFAULT_SIDE."""
+    scale = DEFAULT_SIDE / max(shape)
+    return max(SIDE_MIN, round(shape[0] * scale)), max(SIDE_MIN, round(shape[1] * scale))
 
 
 def _media_type(photo: Staged) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from headwater.api.openai import chat, completions, embeddings, files, models, responses, unsupported
+from headwater.api.openai import chat, completions, embeddings, files, models, responses, unsupported, videos
 
 
 def routers() -> list[APIRouter]:
     """In the order they are asked: what is not built comes last."""
     return [models.router, chat.router, completions.router, embeddings.router, responses.router, files.router,
-            unsupported.build()]
+            videos.router, unsupported.build()]

@@ -8,9 +8,9 @@ from headwater.core.errors import NotBuilt
 
 _PATHS = ("assistants", "audio", "batches", "containers", "conversations", "evals",
           "fine_tuning", "images", "moderations", "realtime", "threads",
-          "uploads", "vector_stores", "videos")
+          "uploads", "vector_stores")
 THERE_ARE = "GET /v1/models and POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, " \
-            "/v1/rerank, /v1/files, /v1/messages"
+            "/v1/rerank, /v1/files, /v1/videos, /v1/messages"
 _METHODS = ["GET", "POST", "DELETE"]
 
 
