@@ -176,7 +176,7 @@ class Holdings(Protocol):
         answers is nobody's business outside."""
 
     def sweep(self, *, grace_s: float, limit: int, delete: Callable[[Digest], None]) -> list[tuple[Digest, int]]:
-        """Delete up to `limit` digests that no commit and no file names, no live lease holds and that are older than the
+        """Delete up to `limit` digests that no commit or file names, no live lease holds and that are older than the
         grace. Each goes in a transaction of its own, with `delete` called inside it. Returns (digest, bytes)."""
 
     def all(self) -> Iterator[tuple[Digest, int]]:
