@@ -17,26 +17,28 @@ FEWEST = 32
 def look(pair: Compared) -> Evidence:
     if pair.agreement.median is None or pair.agreement.median < 0.25:
         return Evidence("norms", "none", "Too few neurons correspond.")
-    ratios = np.concatenate([_ratios(one, two) for one, two in pair.likely_pairs] or [np.zeros(0)])
+    found = [_ratios(one, two) for one, two in pair.likely_pairs] or [(np.zeros(0), np.zeros(0))]
+    ratios, cosines = (np.concatenate(part) for part in zip(*found, strict=True))
     if len(ratios) < FEWEST:
         return Evidence("norms", "none", "Too few neurons correspond.")
     logs = np.log(ratios)
     shift, spread = float(np.median(logs)), float(np.median(np.abs(logs - np.median(logs))))
     says = f"The norms of {len(ratios)} corresponding neurons differ by {spread:.2%} in the median."
     return Evidence("norms", "context", says, {"spread": round(spread, 6), "b_over_a": round(float(np.exp(shift)), 4),
-                                               "neurons": len(ratios)})
+                                               "neurons": len(ratios), "profile": round(float(cosines.mean()), 5)})
 
 
-def _ratios(one: LayerPrint, two: LayerPrint) -> np.ndarray:
-    """b's norm over a's, of neurons that both profiles match."""
+def _ratios(one: LayerPrint, two: LayerPrint) -> tuple[np.ndarray, np.ndarray]:
+    """b's norm over a's, and the product of their profiles' signs, of neurons that both profiles match."""
     if one.pair != two.pair or one.up is None or two.up is None:
-        return np.zeros(0)
+        return np.zeros(0), np.zeros(0)
     tables = [unpack(getattr(one, which)) @ unpack(getattr(two, which)).T for which in one.pair]
     named = tables[0].argmax(1) if one.pair[0] == "gate" else np.abs(tables[0]).argmax(1)
     agreed = named == np.abs(tables[1]).argmax(1)
     mine, theirs = one.norms[agreed], two.norms[named[agreed]]
     good = (mine > 0) & (theirs > 0) & np.isfinite(mine) & np.isfinite(theirs)
-    return theirs[good].astype(np.float64) / mine[good]
+    signs = np.abs(tables[0])[np.flatnonzero(agreed), named[agreed]]
+    return theirs[good].astype(np.float64) / mine[good], signs[good].astype(np.float64)
 
 
 EVIDENCE = look
