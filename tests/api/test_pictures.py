@@ -167,6 +167,11 @@ def ask(data):
     return said.message.content
 one, two, again = (ask(data) for data in (sys.argv[2], sys.argv[3], sys.argv[2]))
 assert one == again != two
+def generate(data):
+    return client.generate(model="local/llava", prompt="What is this?", images=[base64.b64decode(data)],
+                           options={"temperature": 0, "num_predict": 6}).response
+assert generate(sys.argv[2]) == one and generate(sys.argv[3]) == two
+assert "vision" in client.show("local/llava").capabilities and "vision" not in client.show("local/blind").capabilities
 """
     run_model_client(code, served, *(base64.b64encode(picture(n)).decode() for n in (1, 2)))
     said = [client.responses.create(model="local/llava", temperature=0, max_output_tokens=6, input=[

@@ -51,6 +51,10 @@ FACES: dict[str, Decided] = {
         "cache_control diagnostics inference_geo metadata output_format service_tier speed user_profile_id "
         "workspace_id", container=(None, {}), context_management=(None, {}), mcp_servers=(None, [])),
     "ollama": _decided("keep_alive", logprobs=(None, False), top_logprobs=(None, 0)),
+    # context: tokens of an answer before, which are not kept; a conversation goes to /api/chat
+    "ollama.generate": _decided("keep_alive", context=(None, []), suffix=(None, ""), template=(None, ""),
+                                logprobs=(None, False), top_logprobs=(None, 0), width=(None,), height=(None,),
+                                steps=(None,)),
     # where and how much at once is the hub's to say; what remains would change which tokens are drawn
     "ollama.options": _decided(
         "numa num_ctx num_batch num_gpu main_gpu low_vram f16_kv logits_all vocab_only use_mmap use_mlock "

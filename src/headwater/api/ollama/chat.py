@@ -1,4 +1,4 @@
-"""GET /api/tags, GET /api/version, POST /api/chat: Ollama's form, answered as everything else here is.
+"""POST /api/chat: Ollama's form, answered as everything else here is.
 
 Durations in the answers are 0 but for the whole: engines do not tell their parts.
 """
@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +20,6 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.types import Send
 
-from headwater import __version__
 from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.hangup import UntilHangup
 from headwater.api.openai.request import ChatBody, body_schema, chat_request, read_body
@@ -30,7 +30,6 @@ from headwater.api.stream import Stream, Waited
 from headwater.chat import Chat
 from headwater.chat.complete import complete
 from headwater.chat.made import Made
-from headwater.chat.models import find_all
 from headwater.chat.switches import thinking
 from headwater.chat.types import ChatRequest, Finished, Origin, Piece, Started
 from headwater.core.errors import HeadwaterError, NotSignedIn
@@ -39,39 +38,28 @@ from headwater.core.types import Actor
 log = logging.getLogger("headwater.http")
 router = APIRouter(prefix="/api", tags=["Ollama"])
 OPTIONS = {"temperature": "temperature", "top_p": "top_p", "seed": "seed", "stop": "stop", "num_predict": "max_tokens",
-           "presence_penalty": "presence_penalty", "frequency_penalty": "frequency_penalty"}
+           "presence_penalty": "presence_penalty", "frequency_penalty": "frequency_penalty", "top_k": "top_k"}
 
 
-class OllamaBody(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", title="OllamaChatRequest")
+class AskedBody(BaseModel):
+    """What a conversation and a single prompt are both asked with."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
     model: Annotated[str, Field(description="`owner/name`, or `owner/name@revision`", max_length=500)]
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)]
     stream: bool | None = None
     format: str | dict[str, Any] | None = None
     options: dict[str, Any] | None = None
-    tools: list[Any] | None = None
     think: bool | str | None = None
+
+
+class OllamaBody(AskedBody):
+    model_config = ConfigDict(strict=True, extra="allow", title="OllamaChatRequest")
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=10_000)]
+    tools: list[Any] | None = None
 
 
 async def ollama_body(request: Request) -> OllamaBody:
     return await read_body(request, OllamaBody)
-
-
-@router.get("/version")
-def version() -> dict[str, str]:
-    """Headwater's own version."""
-    return {"version": __version__}
-
-
-@router.get("/tags")
-def tags(request: Request, actor: ActorDep) -> dict[str, Any]:
-    """Models an engine here can run, of those you may read, in Ollama's form."""
-    return {"models": [
-        {"name": model.repo.full_name, "model": model.repo.full_name, "modified_at": _moment(model.commit.created_at),
-         "size": model.repo.size_bytes, "digest": model.commit.oid,
-         "details": {"parent_model": "", "format": model.path.rpartition(".")[2], "family": "", "families": [],
-                     "parameter_size": "", "quantization_level": ""}}
-        for model in find_all(get_app(request).chat, actor)]}
 
 
 @router.post("/chat", openapi_extra={"requestBody": {"required": True, "content": {
@@ -80,19 +68,23 @@ async def chat(request: Request, actor: ActorDep, body: Annotated[OllamaBody, De
     """Answer a conversation in Ollama's form: lines of JSON, or one object with stream=false."""
     if actor.account is None:
         raise NotSignedIn("Chat needs a token here.", hint="Make one with `headwater token create`.")
-    asked, warnings = _asked(body)
-    answer = _Answer(get_app(request).chat, actor, asked, warnings)
+    messages = [_message(n, message) for n, message in enumerate(body.messages)]
+    asked, warnings = read_asked(body, messages, extras("ollama", body))
+    answer = Answer(get_app(request).chat, actor, asked, warnings)
     return UntilHangup(answer.send_whole if body.stream is False else answer.send_stream)
 
 
-def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
+def read_asked(body: AskedBody, messages: list[dict[str, Any]], warnings: list[str]) -> tuple[ChatRequest, list[str]]:
+    """What to ask, with these messages in OpenAI's form, and all warnings. Raises Malformed, UnsupportedParameter."""
     options = body.options or {}
-    warnings = extras("ollama", body)
     warnings += extras("ollama.options", {k: v for k, v in options.items() if k not in OPTIONS}, "options.")
-    said: dict[str, Any] = {"model": body.model.removesuffix(":latest"), "tools": body.tools,
-                            "messages": [_message(n, message) for n, message in enumerate(body.messages)]}
+    said: dict[str, Any] = {"model": body.model.removesuffix(":latest"), "messages": messages,
+                            "tools": getattr(body, "tools", None)}
     for name in options.keys() & OPTIONS.keys():
         said[OPTIONS[name]] = None if name == "num_predict" and options[name] in (-1, -2) else options[name]
+    top_k = said.pop("top_k", None)
+    if top_k is not None and (type(top_k) is not int or not 0 <= top_k < 2**31):
+        raise Malformed("options.top_k: must be a whole number from 0.", "options")
     if body.format == "json":
         said["response_format"] = {"type": "json_object"}
     elif isinstance(body.format, dict):
@@ -104,6 +96,7 @@ def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise Malformed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", str(first["loc"][0])) from None
+    asked = dataclasses.replace(asked, top_k=top_k)
     if body.think is not None:
         asked = dataclasses.replace(asked, switches=(thinking("think", body.think),))
     return asked, warnings + more
@@ -137,8 +130,14 @@ def _call(n: int, call: Any) -> dict[str, Any]:
         "name": function.get("name"), "arguments": json.dumps(function.get("arguments") or {})}}
 
 
-class _Answer:
+class Answer:
     """One answer on its way to one client."""
+
+    def said(self, text: str, thought: str = "", calls: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+        """The fields of a line that hold what was said."""
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        return {"message": {**message, **({"thinking": thought} if thought else {}),
+                            **({"tool_calls": list(calls)} if calls else {})}}
 
     def __init__(self, chat: Chat, actor: Actor, asked: ChatRequest, warnings: list[str]):
         self.ask, self.model = partial(complete, chat, actor, asked), asked.model
@@ -150,12 +149,7 @@ class _Answer:
             async for event in events:
                 self.made.add(event)
         made = self.made
-        message: dict[str, Any] = {"role": "assistant", "content": made.text}
-        if made.reasoning:
-            message["thinking"] = made.reasoning
-        if made.calls:
-            message["tool_calls"] = self._calls()
-        response = JSONResponse(self._last(message), headers={
+        response = JSONResponse(self._last(self.said(made.text, made.reasoning, self._calls())), headers={
             **origin_headers(made.origin), **ignored_headers(self.warnings), **waited.headers})
         await send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body})
@@ -165,8 +159,8 @@ class _Answer:
 
         async def wait(position: int) -> None:  # lines of JSON have no comments: a piece without text says it
             await stream.begin({})
-            await stream.say(_line({"model": self.model, "created_at": _moment(time.time()), "done": False, "message": {
-                "role": "assistant", "content": ""}, "headwater": {"queue": position}}))
+            await stream.say(_line({"model": self.model, "created_at": moment(time.time()), "done": False,
+                                    **self.said(""), "headwater": {"queue": position}}))
 
         try:
             async with aclosing(self.ask(wait)) as events:
@@ -175,17 +169,15 @@ class _Answer:
                     if isinstance(event, Started):
                         await stream.begin(origin_headers(event.origin))
                     elif isinstance(event, Piece) and (event.text or event.reasoning):
-                        thought = {"thinking": event.reasoning} if event.reasoning else {}
-                        await stream.say(_line({**_head(self.made.origin), "done": False, "message": {
-                            "role": "assistant", "content": event.text, **thought}}))
+                        await stream.say(_line({**_head(self.made.origin), "done": False,
+                                                **self.said(event.text, event.reasoning)}))
         except HeadwaterError as error:
             if not stream.begun:
                 raise
             log.warning("an answer broke off: %s", error)
             await stream.say(_line({"error": str(error)}), more=False)
             return
-        calls = {"tool_calls": self._calls()} if self.made.calls else {}
-        await stream.say(_line(self._last({"role": "assistant", "content": "", **calls})), more=False)
+        await stream.say(_line(self._last(self.said("", calls=self._calls()))), more=False)
 
     def _calls(self) -> list[dict[str, Any]]:
         """Whole at the end: this API has no pieces of calls."""
@@ -198,10 +190,10 @@ class _Answer:
             told.append({"function": {"name": call["function"]["name"], "arguments": arguments}})
         return told
 
-    def _last(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _last(self, said: dict[str, Any]) -> dict[str, Any]:
         done: Finished = self.made.finished
         used, warnings = done.usage, [*self.warnings, *done.warnings]
-        return {**_head(self.made.origin), "message": message, "done": True,
+        return {**_head(self.made.origin), **said, "done": True,
                 "done_reason": "length" if done.reason == "length" else "stop",
                 "total_duration": time.monotonic_ns() - self.began, "load_duration": 0, "prompt_eval_duration": 0,
                 "eval_duration": 0, "prompt_eval_count": used.prompt_tokens if used else 0,
@@ -213,8 +205,9 @@ def _line(value: dict[str, Any]) -> str:
 
 
 def _head(origin: Origin) -> dict[str, Any]:
-    return {"model": f"{origin.repo}@{origin.revision}", "created_at": _moment(time.time())}
+    return {"model": f"{origin.repo}@{origin.revision}", "created_at": moment(time.time())}
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
+    """As Ollama writes a time: RFC 3339, UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
