@@ -4,6 +4,7 @@ answers in a program and in a browser, and every answer names the exact revision
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from pathlib import Path
 
@@ -73,10 +74,26 @@ def test_a_person_talks_to_it_in_the_browser(added, chromium):
     page = chromium.new_page(base_url=added)
     page.goto(f"/{NAME}")
     page.get_by_role("link", name="Talk to it").click()
+    page.locator("#tuning > summary").click()
+    page.get_by_label("Longest answer, in tokens").fill("48")
     page.get_by_role("textbox", name="Your message").fill("What is gravity?")
     page.keyboard.press("Enter")
     page.get_by_text(revision[:10]).first.wait_for(timeout=120_000)
     assert "gravity" in page.locator("main").inner_text().lower()
+    page.get_by_role("button", name="Answer again").click()
+    page.locator(".turns", has_text="2 / 2").wait_for(timeout=120_000)
+    page.locator("#gauge").wait_for(timeout=120_000)
+    figures = page.locator(".said.it .under").inner_text()
+    assert re.search(r"\d+ tokens", figures) and re.search(r"[\d.]+ a second", figures)
+    assert re.search(r"\d+ of [\d,]+ tokens", page.locator("#gauge").inner_text())
+    page.get_by_role("textbox", name="Your message").fill("Say it in one word.")
+    page.keyboard.press("Enter")
+    page.locator(".said.it .under a").nth(1).wait_for(timeout=120_000)
+    page.wait_for_load_state("networkidle")
+    said = page.locator(".said .prose").all_inner_texts()
+    page.reload()
+    page.locator(".said.it .under a").nth(1).wait_for()
+    assert page.locator(".said .prose").all_inner_texts() == said
     page.close()
 
 
