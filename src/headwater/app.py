@@ -23,11 +23,14 @@ from headwater.api.deps import get_actor
 from headwater.api.http import KeepSegments, RateLimit, SafeHeaders
 from headwater.api.openai.response_keeper import Keeper
 from headwater.chat import Chat
+from headwater.chat.form_probe import BUILD_JOB, PROBE_JOB, probe_job
+from headwater.chat.models import find as find_model
+from headwater.chat.types import ChatModel
 from headwater.core.errors import BadInput, ModelNotFound, NotFound, Unavailable
 from headwater.core.events import REPO_DELETED, REVISION_STORED
 from headwater.core.ports import Archive, Progress
 from headwater.core.settings import Settings
-from headwater.core.types import Actor, Commit, Event, Kind, Oid, Repo, Search
+from headwater.core.types import Actor, Commit, Event, Kind, Oid, Repo, Search, Snapshot
 from headwater.engines import ENGINES
 from headwater.film import Film
 from headwater.film.make import film_job
@@ -35,7 +38,7 @@ from headwater.film.order import resume
 from headwater.film_engines import FILM_ENGINES
 from headwater.hub import Hub
 from headwater.hub.access import find_repo
-from headwater.hub.accounts import local_owner
+from headwater.hub.accounts import local_owner, owner_actor
 from headwater.hub.backup import BackedUp, Restored, backup, check_whole, restore
 from headwater.hub.browse import files, resolve
 from headwater.hub.commit import describe
@@ -111,7 +114,7 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
                 spending=records.spending, speech=lambda repo, commit: speech(hub, repo, commit))
     trace = Trace(records.lineage, records.repos, jobs, settings.data / "trace", _model_files(hub), _read_bytes(hub),
                   _find_readable(hub))
-    _register_jobs(hub, trace)
+    _register_jobs(hub, chat, trace)
     pump = Pump(hub, trace)
     http = FastAPI(title="Headwater", version=__version__, lifespan=_lifespan, docs_url=None, redoc_url=None,
                    description="The Hugging Face Hub's API for its own clients, OpenAI's for theirs, and Headwater's.")
@@ -169,11 +172,19 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
     return film
 
 
-def _register_jobs(hub: Hub, trace: Trace) -> None:
+def _to_run(hub: Hub, chat: Chat, name: str) -> tuple[ChatModel, Snapshot]:
+    """A model by its exact name, for work an administrator ordered."""
+    model = find_model(chat, owner_actor(hub), name)
+    return model, lay_out(hub, model.repo, model.commit)
+
+
+def _register_jobs(hub: Hub, chat: Chat, trace: Trace) -> None:
     hub.jobs.register("sweep", sweep_job(hub))
     hub.jobs.register("scrub", scrub_job(hub))
     hub.jobs.register("scan", scan_job(hub), at_once=1)
     hub.jobs.register("import", import_job(hub), at_once=2)
+    hub.jobs.register(PROBE_JOB, probe_job(hub.settings, lambda name: _to_run(hub, chat, name)), at_once=1)
+    hub.jobs.register(BUILD_JOB, lambda payload, progress: ENGINES["llamacpp"].make_build(hub.settings, progress))
     hub.jobs.register("trace", trace_job(trace), at_once=1)
     hub.jobs.register("trace-all", trace_all_job(trace), at_once=1)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.chat import admission, form
 from headwater.chat.form import Form
-from headwater.chat.process import WorkerProcess, build_in
+from headwater.chat.process import WorkerProcess, build_in, threads
 from headwater.chat.types import ChatModel
 from headwater.core.errors import BadInput, DiskFull, EngineFailed
 from headwater.core.ports import Progress
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+PROBE_JOB, BUILD_JOB = "form", "engine-build"
+"""Kinds of the jobs: find a form, and compile an engine (which is the engine's own work)."""
 TURN = (512, 128)
 """Tokens read and tokens written of the turn that is timed."""
 WRITTEN, ROUNDS = 32, 3
 GAIN = 0.10
-KL_MAX, AGREE_MIN = 0.05, 0.95
+KL_MAX, AGREE_MIN = 0.02, 0.95
 """Mean divergence of the next token's distribution in nats; share of places with the same first choice, of those where
 the repo's form prefers its own by more than CLEAR nats."""
 CLEAR = 0.2
@@ -69,8 +71,8 @@ Logits = list[dict[int, float]]
 
 @dataclass(frozen=True)
 class Trial:
-    """One form measured. Rates in tokens a second, seconds for TURN. kl, agree: None for the repo's own. refused: why
-    it cannot win, None if it can."""
+    """One form measured. Rates in tokens a second of processor time, seconds of it for TURN. kl, agree: None for the
+    repo's own. refused: why it cannot win, None if it can."""
 
     form: str
     bytes: int
@@ -201,18 +203,32 @@ async def _trial(http: aiohttp.ClientSession, settings: Settings, model: ChatMod
         long = (tokens * (TURN[0] // len(tokens) + 1))[:TURN[0]]
         read = write = 0.0
         for _ in range(ROUNDS):
-            told = (await ask("/completion", {"prompt": long, "n_predict": WRITTEN, "cache_prompt": False,
-                                              "temperature": 0, "ignore_eos": True}))["timings"]
-            read, write = max(read, told["prompt_per_second"]), max(write, told["predicted_per_second"])
+            greedy = {"prompt": long, "temperature": 0, "ignore_eos": True}
+            begin = ask.computed()
+            await ask("/completion", {**greedy, "n_predict": 1, "cache_prompt": False})
+            middle = ask.computed()
+            await ask("/completion", {**greedy, "n_predict": WRITTEN, "cache_prompt": True})
+            read, write = (max(read, TURN[0] / max(1e-3, middle - begin)),
+                           max(write, WRITTEN / max(1e-3, ask.computed() - middle)))
         step = max(1, (len(tokens) - FIRST) // PLACES)
-        logits = [await _next(ask, tokens[:at]) for at in range(FIRST, len(tokens), step)][:PLACES]
+        logits = [await _next(ask, tokens[:at], tokens[FIRST - 1]) for at in range(FIRST, len(tokens), step)][:PLACES]
     name = one.name if one else "as stored"
     return Trial(name, size, round(read, 1), round(write, 1), round(TURN[0] / read + TURN[1] / write, 4)), logits
 
 
-async def _next(ask: Any, tokens: list[int]) -> dict[int, float]:
+def _computed(worker: WorkerProcess, width: int) -> float:
+    """Processor seconds the worker took for each of its threads: unlike those of the clock, the same beside others."""
+    import psutil
+
+    took = psutil.Process(worker.endpoint.pid).cpu_times()
+    return (took.user + took.system) / width
+
+
+async def _next(ask: Any, tokens: list[int], said: int) -> dict[int, float]:
+    """said: the token it is made to say, a whole character: for half of one llama.cpp tells no probabilities. Those it
+    tells are from before the choice, so this changes none."""
     told = await ask("/completion", {"prompt": tokens, "n_predict": 1, "n_probs": LISTED, "cache_prompt": True,
-                                     "temperature": 1.0, "seed": 1})
+                                     "temperature": 0, "logit_bias": [[said, 1000]]})
     listed = told["completion_probabilities"][0]["top_logprobs"]
     return {one["id"]: one["logprob"] for one in listed if one["logprob"] is not None and one["logprob"] > -1e30}
 
@@ -220,7 +236,7 @@ async def _next(ask: Any, tokens: list[int]) -> dict[int, float]:
 @asynccontextmanager
 async def _worker(http: aiohttp.ClientSession, settings: Settings, model: ChatModel, snapshot: Snapshot,
                   one: Form | None) -> AsyncIterator[Any]:
-    """A worker of the form, one slot, as a verb: ask(path, body) -> JSON. Raises EngineFailed."""
+    """A worker of the form, one slot, as a verb: ask(path, body) -> JSON, and ask.computed(). Raises EngineFailed."""
     import aiohttp
 
     plan = admission.Plan(1, CONTEXT, 0)
@@ -237,6 +253,7 @@ async def _worker(http: aiohttp.ClientSession, settings: Settings, model: ChatMo
             raise worker.failure(f"ended while {path} was asked ({error})") from None
         raise EngineFailed(f"{model.path} cannot be measured: {path} answered {answer.status}: {said}")
 
+    ask.computed = lambda: _computed(worker, threads(settings))
     try:
         yield ask
     finally:

@@ -49,6 +49,12 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
         "role": "Give a user a role in an organisation: read, write, admin, or none to remove.",
         "delete": "Delete an organisation that owns no repos.",
     }),
+    "engine": ("What models run with: compile llama.cpp for this processor, find a model's fastest form.", {
+        "build": "Compile llama.cpp for this processor.",
+        "list": "List the engines and the builds made here.",
+        "remove": "Delete a build made here.",
+        "probe": "Find the form in which this processor runs a model fastest, and keep it.",
+    }),
     "models": ("Models that can be used now: loaded, pinned, at rest.", {
         "list": "List the models that can be used now, and which are loaded.",
         "load": "Load a model now; unused, it goes again.",

@@ -97,6 +97,25 @@ def chosen(settings: Settings) -> Native | None:
     return found
 
 
+def listed(settings: Settings, wheel: str, problem: str | None) -> list[dict[str, Any]]:
+    """Everything llama.cpp can be run by here. problem: why the wheel's cannot."""
+    runs, why = None, problem
+    try:
+        runs = chosen(settings)
+    except EngineFailed as error:
+        why = str(error)
+    own = {"name": "llamacpp", "build": wheel, "usable": problem is None, "removable": False,
+           "chosen": why is None and runs is None, "problem": why}
+    return [own, *(shown(one, runs) for one in installed(settings.data))]
+
+
+def shown(one: Native, runs: Native | None) -> dict[str, Any]:
+    usable_here = one.processor == processor()
+    return {"name": one.name, "build": one.says, "usable": usable_here, "chosen": one == runs, "removable": True,
+            "bytes": one.bytes, "sha256": one.sha256, "compiler": one.compiler,
+            "problem": None if usable_here else "it is compiled for another processor"}
+
+
 # --- the worker process
 
 

@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from headwater.core.errors import CorruptFile
+from headwater.core.ports import Progress
 from headwater.core.settings import Settings
 from headwater.core.types import Snapshot
 from headwater.engines import _forms, _native, _worker
@@ -64,6 +66,20 @@ class LlamaCpp:
         native = _native.chosen(settings)
         return {"HEADWATER_NATIVE_BUILD": str(settings.data / _native.FOLDER / native.name)} if native else {}
 
+    def builds(self, settings: Settings) -> list[dict[str, Any]]:
+        """The wheel and what was compiled here, as `headwater engine list` shows it."""
+        return _native.listed(settings, self.build(), self.available())
+
+    def make_build(self, settings: Settings, progress: Progress) -> dict[str, Any]:
+        """Compile llama.cpp for this processor. Blocking, for minutes; begun again it goes on where it was."""
+        from headwater.engines._build import build
+
+        return asdict(build(settings.data, progress))
+
+    def remove_build(self, settings: Settings, name: str) -> dict[str, Any]:
+        """Raises NotFound."""
+        return _native.shown(_native.remove(settings.data, name), None)
+
     def forms(self, path: Path, smaller: bool) -> dict[str, int]:
         """Other ways to store the weights that are worth a try here, with the bytes each takes. Raises CorruptFile."""
         with FileSource(path) as source:
@@ -89,6 +105,10 @@ class LlamaCpp:
         """What a worker started now computes with; for receipts."""
         native = _native.chosen(settings)
         return native.says if native else self.build()
+
+    def shows_end(self, text: str) -> bool:
+        """Whether this end may come as text in an answer: those of DeepSeek do, with some of its templates."""
+        return "｜" in text
 
     def accepts(self, files: Sequence[str]) -> str | None:
         """Of several quantisations the one most people take, which is also the one the pages describe."""

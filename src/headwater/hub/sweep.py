@@ -20,6 +20,8 @@ from headwater.hub.snapshot import forget_snapshots
 from headwater.hub.xet_store import tidy
 
 BATCH = 200
+DERIVED = ("forms", "prompts")
+"""Folders of the data folder whose own folders are named by the sha256 of the file they were made of."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def sweep(hub: Hub, progress: Progress | None = None, *, grace_s: float | None =
             blobs, freed = blobs + len(batch), freed + sum(size for _, size in batch)
             if progress:
                 progress(blobs, None, stage="deleting", unit="files")
-        return Swept(blobs, freed, _sweep_tmp(hub) + tidy(hub) + _sweep_snapshots(hub))
+        return Swept(blobs, freed, _sweep_tmp(hub) + tidy(hub) + _sweep_snapshots(hub)
+                     + _sweep_derived(hub))
 
 
 def scrub(hub: Hub, progress: Progress | None = None) -> list[Damage]:
@@ -127,6 +130,20 @@ def _sweep_tmp(hub: Hub) -> int:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+            count += 1
+    return count
+
+
+def _sweep_derived(hub: Hub) -> int:
+    """What was made of files that are gone: faster forms, and conversations as read; of these also the old ones."""
+    count = 0
+    for folder in (path for name in DERIVED for path in (hub.settings.data / name).glob("*")):
+        if hub.holdings.lost([folder.name]):
+            shutil.rmtree(folder, ignore_errors=True)
+            count += 1
+    for file in (hub.settings.data / "prompts").glob("*/*/slot-*"):
+        if _newest(file) < hub.now() - hub.settings.prompt_cache_s:
+            file.unlink(missing_ok=True)
             count += 1
     return count
 
