@@ -1,7 +1,7 @@
 """LoRA adapters a request asks for: "owner/base+owner/adapter" in the model's name, or a list beside it.
 
 Each is found with the rights of who asks, at a revision, and held against the model's header before anything is
-loaded. docs/design/007-adapters.md says why adapters are chosen so.
+loaded. docs/design/009-adapters-and-pictures.md says why so.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ BOS is put in front.
 
 llama.cpp has this (--override-kv), but xllamacpp does not pass it on. So the list is put where llama.cpp looks for it,
 in the memory of the parameters: its place is found beside two lists that can be set, and checked. A build laid out
-otherwise is told from this one, and left alone. docs/design/008-stops.md says what else was tried.
+otherwise is told from this one, and left alone. docs/design/010-ends.md says what else was tried.
 """
 
 from __future__ import annotations
