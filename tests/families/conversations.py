@@ -39,8 +39,9 @@ class Family:
     there; bad ones must not, unless named here.
 
     shape, whole: the architecture and the vocabulary a tiny model of it is written with. said: what its GGUF files say
-    over that vocabulary. ends: the tokens such a model ends with, the second when it is asked for `again`. dated: the
-    template writes the day it is told. hf: the papers of its safetensors, where a GGUF repo goes without.
+    over that vocabulary. ends: the tokens such a model ends with, the second when it is asked for `again`. roles: marks
+    that are sent as numbers, because text never becomes them. dated: the template writes the day it is told. hf: the
+    papers of its safetensors, where a GGUF repo goes without.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Family:
     said: Mapping[str, Any] = field(default_factory=dict)
     ends: tuple[int, ...] = (2,)
     dated: bool = False
+    roles: Mapping[str, int] = field(default_factory=dict)
     hf: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -176,10 +178,12 @@ FAMILIES = (
     Family("Baichuan 2", frozenset({2}), "<reserved_107>",
            marks={"<s>": 1, "</s>": 2, "<reserved_106>": 195, "<reserved_107>": 196},
            papers={"config": {"eos_token_id": 2}}, remarks=frozenset({"default", "no-end"}),
-           shape=talkers.BAICHUAN, whole=baichuan2),
+           shape=talkers.BAICHUAN, whole=baichuan2, said={"ggml.add_bos_token": False},
+           roles={"<reserved_106>": 195, "<reserved_107>": 196}),
     Family("Baichuan", frozenset({2}), "<reserved_103>", vocab="baichuan", bos="<s>",
            remarks=frozenset({"default", "pieces"}),
-           shape=talkers.BAICHUAN, whole=lambda: genuine("baichuan")),
+           shape=talkers.BAICHUAN, whole=lambda: genuine("baichuan"),
+           roles={"<reserved_102>": 195, "<reserved_103>": 196}),
     Family("DeepSeek V2", frozenset({100001}), "Assistant:", vocab="deepseek-llm", text=DEEPSEEK2, hf=_V2_PAPERS,
            bos="<｜begin▁of▁sentence｜>", remarks=frozenset({"double-bos"}), shape=talkers.DEEPSEEK2,
            whole=lambda: genuine("deepseek-llm"), ends=(100001,)),

@@ -22,6 +22,7 @@ from headwater.chat.pictures import with_plain_pictures
 from headwater.chat.process import WorkerProcess
 from headwater.chat.queue import OnWait
 from headwater.chat.reasoning import told_apart
+from headwater.chat.spelled import needed, shown_ends, spelled
 from headwater.chat.switches import settle
 from headwater.chat.tools import PROBE, arrange, as_call
 from headwater.chat.types import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 SEEDS = 2**31
 ERROR_MAX = 64 * 1024
+PROMPT_MAX = 64 * 1024 * 1024
 NO_CHAT = ("does not support logits computation",)
 TOO_LONG = ("too large to process",)
 """Words of llama.cpp that are the client's affair, though it calls them its own failure (500)."""
@@ -90,7 +92,18 @@ async def _answer(chat: Chat, actor: Actor, request: ChatRequest,
                 yield event
 
 
-async def _rendered(chat: Chat, worker: WorkerProcess, body: dict[str, Any]) -> str:
+async def _by_numbers(chat: Chat, worker: WorkerProcess, request: ChatRequest, body: dict[str, Any]) -> dict[str, Any]:
+    """The same request for a bare prompt, with the conversation in it."""
+    rendered = await _rendered(chat, worker, {"messages": list(request.messages)}, PROMPT_MAX)
+    if not rendered:
+        raise BadInput(f"{worker.model.repo.full_name} refused the request: its template does not take it.")
+    speech, rest = worker.speech, {name: value for name, value in body.items() if name != "messages"}
+    if rest.pop("logprobs", None):
+        rest["logprobs"] = rest.pop("top_logprobs")
+    return rest | {"prompt": spelled(json.loads(rendered)["prompt"], speech.pieces, speech.adds_bos)}
+
+
+async def _rendered(chat: Chat, worker: WorkerProcess, body: dict[str, Any], most: int = ERROR_MAX) -> str:
     """A conversation as the model's template renders it, "" when it cannot."""
     import aiohttp
 
@@ -98,7 +111,7 @@ async def _rendered(chat: Chat, worker: WorkerProcess, body: dict[str, Any]) -> 
     try:
         async with chat.workers.http().post(f"{end.url}/apply-template", json=body,
                                             headers={"Authorization": f"Bearer {end.key}"}) as response:
-            return (await response.content.read(ERROR_MAX)).decode("utf-8", "replace") if response.ok else ""
+            return (await response.content.read(most)).decode("utf-8", "replace") if response.ok else ""
     except (aiohttp.ClientError, TimeoutError):
         raise await died(worker) from None
 
@@ -121,6 +134,10 @@ async def _talk(chat: Chat, model: ChatModel, worker: WorkerProcess, request: Ch
             # looked for here, because the engine does not say which it was; it counts on the way, for it is cut off
             held = Held(body.pop("stop"))
             body["timings_per_token"] = True
+        if ends := shown_ends(worker, request):
+            body["stop"] = [*body.get("stop", ()), *ends]
+        if needed(worker.speech, request):
+            path, body = "/v1/completions", await _by_numbers(chat, worker, request, body)
         response = await chat.workers.http().post(f"{end.url}{path}", json=body,
                                                   headers={"Authorization": f"Bearer {end.key}"})
         if response.status != 200:

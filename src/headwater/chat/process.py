@@ -22,6 +22,7 @@ from headwater.chat.types import ChatModel
 from headwater.core.errors import EngineFailed
 from headwater.core.settings import Settings
 from headwater.core.types import Endpoint, Snapshot
+from headwater.weights.speech import Speech
 
 if TYPE_CHECKING:
     import aiohttp
@@ -43,6 +44,8 @@ class WorkerProcess:
         self.model, self._process = model, process
         self.endpoint = Endpoint(url, key, process.pid, model.engine.name, build)
         self.started_at = time.monotonic()
+        self.speech: Speech | None = None
+        """How the model is spoken with, where that is known."""
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._reading = asyncio.create_task(self._read_log())
 

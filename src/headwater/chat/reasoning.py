@@ -5,6 +5,7 @@ Engines that know their template do this themselves; for the others, and for mod
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -69,11 +70,14 @@ class Thoughts:
 
 async def told_apart(events: AsyncGenerator[ChatEvent]) -> AsyncGenerator[ChatEvent]:
     """The same events, with the reasoning out of the text."""
-    thoughts, waiting = Thoughts(), ()
+    thoughts, waiting, begun = Thoughts(), (), False
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Piece):
                 text, thought = thoughts.add(event.text)
+                if not begun:  # llama.cpp tells the line break after an opening <think> too
+                    event = dataclasses.replace(event, reasoning=event.reasoning.lstrip("\n"))
+                    begun = bool(event.reasoning)
                 waiting += event.logprobs
                 event = Piece(text, event.reasoning + thought, event.calls, waiting)
                 if not (event.text or event.reasoning or event.calls):

@@ -366,6 +366,7 @@ class Workers:
         told = {**await asyncio.to_thread(self._told, model), **(seat.form.environ() if seat.form else {}),
                 **prompts.environ(seat.kept)}
         worker = await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan, files, told, build)
+        worker.speech = await asyncio.to_thread(self._speech, model.repo, model.commit)
         if seat.kept is not None:
             await prompts.restore(self.http(), worker, seat.kept, plan.slots)
         return worker
