@@ -24,7 +24,8 @@ FEWEST_PROMPTS = 100
 _COUNTED = 24
 """Letters of an answer that are compared."""
 _SUBJECTS = ("The old captain", "My neighbour's daughter", "A committee of engineers", "The first chapter",
-             "This recipe", "The smallest planet", "An honest lawyer", "The function below", "Every winter the river", "The painter",
+             "This recipe", "The smallest planet", "An honest lawyer", "The function below",
+             "Every winter the river", "The painter",
              "A bag of rice", "The last train", "Nobody in the village", "The patient", "A theorem of this kind",
              "The market", "His answer", "The orchestra", "Our garden", "The new law")
 _VERBS = ("was known for", "could not explain", "had always depended on", "returns", "is made of", "began with",
