@@ -34,7 +34,7 @@ PROBE_JOB, BUILD_JOB = "form", "engine-build"
 """Kinds of the jobs: find a form, and compile an engine (which is the engine's own work)."""
 TURN = (512, 128)
 """Tokens read and tokens written of the turn that is timed."""
-WRITTEN, ROUNDS = 32, 3
+WRITTEN, ROUNDS, CONTEXT_TRIED = 32, 3, 1024
 GAIN = 0.10
 KL_MAX, AGREE_MIN = 0.02, 0.95
 """Mean divergence of the next token's distribution in nats; share of places with the same first choice, of those where
@@ -42,9 +42,10 @@ the repo's form prefers its own by more than CLEAR nats."""
 CLEAR = 0.2
 LISTED, PLACES, FIRST = 64, 64, 24
 """Tokens of a distribution that are compared one by one; places in the text; the first of them."""
+TOKENS_MAX = CONTEXT_TRIED - 2 * WRITTEN
+"""Of the text, for tokenizers that cut it into letters."""
 BATCH_S, BATCHES = 0.25, (64, 128, 256, 512)
 """A worker reads a prompt in batches; a hang-up waits for one, so none should take longer than this."""
-CONTEXT = 1024
 TEXT = """The river rises in the hills above the town, where the snow lies until May. In spring it carries more water
 than the old bridge was built for, and in 1921 it took the bridge with it. People say that on quiet nights one can
 still hear the stones. The engineer who built the new one had learned from this: she made the arches wider, set the
@@ -199,7 +200,7 @@ def compare(own: Logits, other: Logits) -> tuple[float, float]:
 async def _trial(http: aiohttp.ClientSession, settings: Settings, model: ChatModel, snapshot: Snapshot,
                  one: Form | None, size: int) -> tuple[Trial, Logits]:
     async with _worker(http, settings, model, snapshot, one) as ask:
-        tokens = (await ask("/tokenize", {"content": TEXT, "add_special": True}))["tokens"]
+        tokens = (await ask("/tokenize", {"content": TEXT, "add_special": True}))["tokens"][:TOKENS_MAX]
         long = (tokens * (TURN[0] // len(tokens) + 1))[:TURN[0]]
         read = write = 0.0
         for _ in range(ROUNDS):
@@ -239,7 +240,7 @@ async def _worker(http: aiohttp.ClientSession, settings: Settings, model: ChatMo
     """A worker of the form, one slot, as a verb: ask(path, body) -> JSON, and ask.computed(). Raises EngineFailed."""
     import aiohttp
 
-    plan = admission.Plan(1, CONTEXT, 0)
+    plan = admission.Plan(1, CONTEXT_TRIED, 0)
     worker = await WorkerProcess.start(model, snapshot, settings, http, plan, told=one.environ() if one else None)
 
     async def ask(path: str, body: dict[str, Any]) -> Any:

@@ -39,7 +39,7 @@ def place(settings: Settings, model: ChatModel, snapshot: Snapshot, build: str, 
     """The folder for this model, build, form and context; None where nothing is kept."""
     digest = next((entry.digest for entry in snapshot.files if entry.path == model.path), None)
     keeps = getattr(model.engine, "keeps_prompts", False) and not model.adapters  # read with one, no use for another
-    if not settings.prompt_cache_bytes or not keeps or digest is None:
+    if not settings.prompt_cache_bytes or not keeps or digest is None or not settings.data.is_dir():
         return None
     what = hashlib.sha256(f"{build}\n{context}\n{model.path}".encode()).hexdigest()[:16]
     return settings.data / FOLDER / digest / what
