@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "chat": "Talk with a model, or ask it one thing with -m.",
     "push": "Send a folder or a file to a repo of the hub.",
     "pull": "Fetch the files of a repo.",
+    "trace": "Say where a model comes from, by its weights.",
     "doctor": "Say whether the hub is well, or whether a model would run.",
     "sweep": "Delete bytes that no commit names any more.",
     "scrub": "Read every file again and hash it; set aside what is damaged.",
@@ -61,6 +62,12 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
         "unload": "Let an idle model go now, pinned or not.",
         "pin": "Load a model and keep it loaded.",
         "unpin": "Let a model go again when nobody uses it.",
+    }),
+    "film": ("Films: set a photo in motion, or make one from words. `headwater film PHOTO PROMPT` makes one.", {
+        "make": "Set a photo in motion, or make a film from words. Ctrl-C gives it up.",
+        "verify": "Say what made a film: by its credential, or for a copy without one by what it looks like.",
+        "list": "List your films, newest first.",
+        "cancel": "Give up a film that waits or is under way.",
     }),
     "jobs": ("Long work: what runs, and how far it is.", {
         "list": "List jobs, newest first.",
@@ -119,7 +126,9 @@ def run(argv: list[str]) -> int:
 
 
 def _spelled_out(argv: list[str]) -> list[str]:
-    """A group alone lists: `headwater jobs` means `headwater jobs list`."""
+    """A group alone lists: `headwater jobs` means `headwater jobs list`. `headwater film photo.jpg` makes one."""
+    if argv[:1] == ["film"] and len(argv) > 1 and argv[1] not in GROUPS["film"][1] and not argv[1].startswith("-"):
+        return ["film", "make", *argv[1:]]
     if argv and argv[0] in GROUPS and not {"-h", "--help"} & {*argv} and (len(argv) == 1 or argv[1].startswith("-")):
         return [argv[0], "list", *argv[1:]]
     return argv

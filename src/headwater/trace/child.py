@@ -18,8 +18,9 @@ from headwater.weights import tokens
 from headwater.weights.pickles import limit_self
 from headwater.weights.source import FileSource, Source, whole
 
-AHEAD = 4 << 20
-"""Bytes fetched at once where a file is read in order: a question to the parent may be one over a network."""
+AHEAD = 2 << 20
+"""Where a file was read in order three times, as many bytes more as were asked for are fetched, up to this many:
+a question to the parent may be one over a network."""
 
 
 class Parent:
@@ -42,17 +43,19 @@ class Parent:
 
 
 class AskedSource:
-    """A file whose bytes the parent has. Holds at most AHEAD bytes, of which it expects to be asked next."""
+    """A file whose bytes the parent has. Holds the last answer, and of what it expects to be asked next."""
 
     gap_bytes = 64 << 10
 
     def __init__(self, parent: Parent, path: str, size: int):
         self.size, self._parent, self._path = size, parent, path
-        self._start, self._held, self._next = 0, b"", -1
+        self._start, self._held, self._next, self._in_order = 0, b"", -1, 0
 
     def read(self, start: int, stop: int) -> bytes:
+        self._in_order = self._in_order + 1 if start == self._next else 0
         if not self._start <= start <= stop <= self._start + len(self._held):
-            end = max(stop, min(self.size, start + AHEAD)) if start == self._next else stop
+            ahead = min(stop - start, AHEAD) if self._in_order >= 3 else 0
+            end = max(stop, min(self.size, stop + ahead))
             self._held = whole(self._parent.ask(read=[self._path, start, end])[1], start, end)
             self._start = start
         self._next = stop

@@ -137,7 +137,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         tuple(r for r in kin if r.order == "open"), same, closest,
         _declared(trace, viewer, repo, kept, found),
         tuple(r.repo for r in parents if not named & {n.lower() for n in (r.repo, *r.also)}),
-        next((r for e, r in found if not e.kin), None),
+        min((r for e, r in found if not e.kin), key=_nearness, default=None),
         duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)]),
         _offer(parents, closest, named), _shown_disputes(trace, viewer, repo))
 

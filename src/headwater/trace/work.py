@@ -23,6 +23,7 @@ from headwater.weights.tokens import MAX_BYTES as MAX_TOKENIZER
 
 MOST = 20
 """Models judged for one upload."""
+UNRELATED = 3
 _NONE = {"weights": False}
 
 
@@ -115,8 +116,8 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
     made = Fingerprint.from_bytes(body)
     others = {c.id for c in trace.index.candidates(made, limit=MOST, without=[kept.id])}
     others |= set(declared_ids(trace, kept))
-    if len(others) < 3:  # somebody unrelated to show beside
-        others |= {c.id for c in trace.index.newest(3, without=[kept.id])}
+    if len(others) < UNRELATED:  # somebody unrelated to show beside
+        others |= {c.id for c in trace.index.newest(UNRELATED, without=[kept.id])}
     edges = []
     for number, (other, theirs) in enumerate(sorted(trace.records.bodies(others - {kept.id}).items())):
         progress(number, len(others), stage="comparing", unit="models")
@@ -168,9 +169,9 @@ def _is_judged(trace: Trace, kept: Kept) -> bool:
 
 
 def _worth_keeping(edges: list[Edge]) -> list[Edge]:
-    """All kin, and of the others the one that is nearest."""
+    """All kin, and of the others the nearest few: one is shown beside, and not every viewer may read each."""
     others = sorted((e for e in edges if not e.kin), key=lambda e: -(e.agreement or 0))
-    return [e for e in edges if e.kin] + others[:1]
+    return [e for e in edges if e.kin] + others[:UNRELATED]
 
 
 def _guess(trace: Trace) -> Guess:

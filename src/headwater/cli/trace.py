@@ -1,0 +1,152 @@
+"""`headwater trace`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from headwater.cli._common import Common, note, plain, show_json, show_table
+
+if TYPE_CHECKING:
+    from headwater.cli._hub import Door
+
+_WHAT = "owner/name[@revision] of the hub, a folder, a model file, or hf:owner/name[@revision] at HF_ENDPOINT."
+_SURE = {"proof": "proof", "strong": "strong", "moderate": "moderate", "weak": "weak"}
+
+
+def trace(
+    model: Annotated[str, Parameter(help=_WHAT)],
+    other: Annotated[str | None, Parameter(help="The model to compare it with; without one, all of the hub's.")] = None,
+    *,
+    common: Common = Common(),
+) -> None:
+    """Say where a model comes from, by its weights.
+
+    With one model, among all that the hub knows; with two, of the pair.
+
+    Two models that are not the hub's need no hub, and get the numbers the hub would get. Of hf: models only the ranges
+    that are looked at are fetched, and nothing is kept.
+    """
+    from headwater.cli._prints import is_of_hub, print_of
+
+    if other is not None:
+        first, second = (print_of(one, common) for one in (model, other))
+        said = _judged(first.body, second.body) | {"a": first.name, "b": second.name, "read": [
+            {"bytes_read": p.bytes_read, "total_bytes": p.total_bytes} for p in (first, second)]}
+        if common.json:
+            show_json(said)
+        else:
+            _show_pair(said)
+        return
+    found = _family(model, common) if is_of_hub(model) else _strangers(model, common)
+    if common.json:
+        show_json(found)
+    else:
+        _show_family(found)
+
+
+def _judged(first: bytes, second: bytes) -> dict[str, Any]:
+    from headwater.trace.fingerprint import Fingerprint
+    from headwater.trace.judge import judge
+    from headwater.trace.null import NullLibrary
+    from headwater.trace.work import finite
+
+    return finite(judge(Fingerprint.from_bytes(first), Fingerprint.from_bytes(second), NullLibrary.load()).as_json())
+
+
+def _family(model: str, common: Common) -> dict[str, Any]:
+    """The hub's answer; the model is read first where it was not."""
+    from headwater.cli._hub import reach
+    from headwater.cli._prints import family_of
+
+    with reach(common, work=True) as door:
+        found = family_of(door, model, quiet=common.json)
+    nearest = found["closest"] or found["nearest_unrelated"]
+    return _summary(found["repo"], nearest, found["closest"] is not None) | {"lineage": found}
+
+
+def _strangers(model: str, common: Common) -> dict[str, Any]:
+    from headwater.cli._hub import reach
+    from headwater.cli._prints import print_of
+
+    made = print_of(model, common)
+    with reach(common, work=True) as door:
+        matches = _matches(door, made.body)
+    kin = [m for m in matches if _is_kin(m["judgement"])]
+    nearest = (kin or matches or [None])[0]
+    shown = None if nearest is None else {**nearest, "a": model, "b": nearest["repo"]}
+    return _summary(model, shown, bool(kin)) | {"matches": matches}
+
+
+def _matches(door: Door, body: bytes) -> list[dict[str, Any]]:
+    return door.ask("POST", "/api/headwater/lineage/find", content=body,
+                    headers={"content-type": "application/octet-stream"})
+
+
+def _is_kin(judgement: dict[str, Any]) -> bool:
+    from headwater.trace.judgement import Verdict
+
+    return Verdict(judgement["verdict"]).kin
+
+
+def _summary(model: str, nearest: dict[str, Any] | None, kin: bool) -> dict[str, Any]:
+    """The keys every answer has, of the closest kin or else of the nearest that is not."""
+    said = nearest["judgement"] if nearest else {}
+    return {"model": model, "parent": nearest["repo"] if kin and nearest else None,
+            "nearest": nearest["repo"] if nearest else None, "a": nearest["a"] if nearest else model,
+            "b": nearest["b"] if nearest else None, "verdict": said.get("verdict", "unrelated"),
+            "direction": said.get("direction", "unknown"), "agreement": said.get("agreement"),
+            "null": said.get("null", {"n": 0, "max": 0.0, "as_high": 0, "kind": ""}),
+            "layers": said.get("layers", []), "evidence": said.get("evidence", [])}
+
+
+# --- for people
+
+
+def _show_pair(said: dict[str, Any]) -> None:
+    print(f"A  {plain(said['a'])}\nB  {plain(said['b'])}\n")
+    _show_judgement(said)
+
+
+def _show_judgement(said: dict[str, Any]) -> None:
+    null, agreement = said["null"], said["agreement"]
+    print(f"{said['verdict']}" + (f", {said['direction']}" if said["direction"] != "unknown" else ""))
+    print(plain(said.get("says", "")))
+    if agreement is not None:
+        print(f"agreement {agreement:.3f}; {null['as_high']} of {null['n']:,} independent pairs as high, the most "
+              f"{null['max']:.3f}")
+    print()
+    rows = [(e["name"], _SURE[e["strength"]], e["says"]) for e in said["evidence"] if e["strength"] in _SURE]
+    show_table(["evidence", "strength", "what"], rows, "No evidence of kinship.")
+    if said["layers"]:
+        pairs = " ".join(f"{a}~{b}:{share:.2f}" for a, b, share in said["layers"])
+        print(f"\nlayers (of A ~ of B: agreement)\n{pairs}")
+
+
+def _show_family(found: dict[str, Any]) -> None:
+    family = found.get("lineage")
+    if family is None:
+        rows = [(m["repo"], m["judgement"]["verdict"], _share(m["judgement"]["agreement"])) for m in found["matches"]]
+        show_table(["model", "verdict", "#agreement"], rows, "The hub has nothing to compare it with.")
+        return
+    status = family["status"]
+    print(f"{family['repo']}@{family['revision'][:12]}: {status['state']}"
+          + (f" ({plain(status['problem'])})" if status["problem"] else ""))
+    rows = [(_WORDS[which], r["repo"], r["verdict"], _share(r["agreement"]), "yes" if r["declared"] else "no")
+            for which in ("parents", "kin", "children") for r in family[which]]
+    rows += [("same files", name, "identical", "1.000", "") for name in family["same"]]
+    if nearest := family["nearest_unrelated"]:
+        rows.append(("unrelated", nearest["repo"], nearest["verdict"], _share(nearest["agreement"]), ""))
+    show_table(["", "model", "verdict", "#agreement", "declared"], rows, "Nothing here is kin to it.")
+    for one in family["declared"]:
+        note(f"The card declares {one['name']}: {one['state']}.")
+    for conflict in family["duties"]["conflicts"]:
+        note(conflict)
+
+
+_WORDS = {"parents": "parent", "kin": "kin, order open", "children": "child"}
+
+
+def _share(agreement: float | None) -> str:
+    return "" if agreement is None else f"{agreement:.3f}"
