@@ -1,0 +1,58 @@
+"""`headwater film`: a photo in, a film out, and back from any copy to what made it."""
+
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photo") / "river.jpg"
+    spots = np.random.default_rng(5).integers(0, 255, (9, 12, 3), np.uint8)
+    Image.fromarray(spots).resize((320, 240), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def test_a_photo_becomes_a_film_that_tells_what_made_it(hw, photo, tmp_path):
+    target = tmp_path / "out.mp4"
+    made = hw("film", str(photo), "zoom in", "-o", str(target), "--seconds", "1", "--fps", "6", "--seed", "7",
+              "--model", "plain", "--size", "320x240", "--json")
+    receipt = json.loads(made.out)
+    assert (receipt["status"], receipt["headwater"]["seed"], receipt["file"]) == ("completed", 7, str(target))
+    with av.open(str(target)) as box:
+        assert sum(1 for _ in box.decode(video=0)) == 6
+    said = json.loads(hw("film", "verify", str(target), "--json").out)
+    assert (said["credential"], said["recipe"]["prompt"], said["recipe"]["seed"]) == ("trusted", "zoom in", 7)
+    listed = json.loads(hw("film", "list", "--json").out)
+    assert [one["id"] for one in listed] == [receipt["id"]]
+
+    copy = _halved(target, tmp_path / "copy.mkv")
+    said = json.loads(hw("film", "verify", str(copy), "--json").out)
+    assert (said["credential"], said["film"], said["made"]["seed"]) == ("none", receipt["id"], 7)
+    assert 0 <= said["distance"] < 0.22 and not said["mirrored"]
+
+
+def test_what_cannot_be_made_is_told_and_leaves_no_file(hw, photo, tmp_path):
+    told = hw("film", str(photo), "zoom", "-o", str(tmp_path / "a.mp4"), "--model", "plain", "--seconds", "99")
+    assert told.code == 1 and "At most 30 s" in told.err
+    told = hw("film", str(tmp_path / "none.jpg"), "zoom")
+    assert told.code == 1 and "no file" in told.err
+    told = hw("film", "verify", str(photo.with_name("none.mp4")))
+    assert told.code == 1 and "no file" in told.err
+    assert not list(tmp_path.glob("*.mp4")) and not list(tmp_path.glob(".*.part"))
+
+
+def _halved(source, target):
+    with av.open(str(source)) as box, av.open(str(target), "w") as out:
+        stream = out.add_stream("libx264", rate=6, options={"crf": "34"})
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 160, 120, "yuv420p", Fraction(1, 6)
+        for n, frame in enumerate(box.decode(video=0)):
+            small = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24")[::2, ::2].copy(), format="rgb24")
+            small.pts = n
+            out.mux(stream.encode(small))
+        out.mux(stream.encode(None))
+    return target
