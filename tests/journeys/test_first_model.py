@@ -74,6 +74,7 @@ def test_a_person_talks_to_it_in_the_browser(added, chromium):
     page = chromium.new_page(base_url=added)
     page.goto(f"/{NAME}")
     page.get_by_role("link", name="Talk to it").click()
+    page.wait_for_url("**/chat?*", wait_until="networkidle")
     page.locator("#tuning > summary").click()
     page.get_by_label("Longest answer, in tokens").fill("48")
     page.get_by_role("textbox", name="Your message").fill("What is gravity?")

@@ -350,3 +350,16 @@ def test_copies_are_saved_as_markdown_and_as_json(visit):
     with watched.page.expect_popup() as paper:
         watched.page.locator("[data-form=html]").click()
     paper.value.get_by_text("To be kept").first.wait_for()
+
+
+def test_what_is_typed_before_the_scripts_are_there_is_not_lost(visit):
+    watched = visit()
+    waiting = []
+    watched.page.route("**/static/chat.js*", lambda route: waiting.append(route))
+    watched.page.goto(f"{watched.url}/chat?model=reader/brook-markov", wait_until="commit")
+    watched.page.fill("#text", "I type fast")
+    watched.page.locator("#tuning > summary").click()
+    watched.page.fill("#seed", "3")
+    waiting[0].continue_()
+    watched.page.locator("#tuning.moved").wait_for()
+    assert watched.page.input_value("#text") == "I type fast" and watched.page.input_value("#seed") == "3"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from headwater.chat.models import find_all
-from headwater.web.site import VisitorDep, app_of, page
+from headwater.web.site import ROOT, VisitorDep, app_of, page
 
 router = APIRouter()
 
@@ -20,8 +21,14 @@ def chat(request: Request, who: VisitorDep, model: str = "") -> Response:
     # A model named with its revision is not in the list of mains, and is what the visitor asked for.
     if "@" in model and model.split("@")[0] in names:
         names.insert(0, model)
-    return page(request, "chat.html", models=names, model=model if model in names else "", asked=model,
-                context=here.settings.chat_context, tells=_words(who))
+    return page(request, "chat.html", models=names, modules=_modules(), model=model if model in names else "",
+                asked=model, context=here.settings.chat_context, tells=_words(who))
+
+
+@cache
+def _modules() -> list[str]:
+    """What chat.js imports, told to the browser at once: found one after another they would take as many turns."""
+    return ["vendor/marked.esm.js", *sorted(path.name for path in (ROOT / "static").glob("chat-*.js"))]
 
 
 def _words(who: VisitorDep) -> dict[str, str]:

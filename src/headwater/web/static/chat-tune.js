@@ -26,7 +26,7 @@ export class Tuning {
       at("code-box").showModal();
     });
     at("code-language").addEventListener("change", () => this.write());
-    this.values = {};
+    this.tell();
   }
 
   // {system, temperature, top_p, max_tokens, seed, schema, reasoning_effort}; a number nobody gave is null.

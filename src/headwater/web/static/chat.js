@@ -389,8 +389,17 @@ function start(push) {
   else turnTo(fresh(), false);
 }
 
+// What was typed before the scripts were here stays.
+function begin() {
+  const typed = text.value, settings = tuning.values;
+  start(false);
+  if (talk.id || new URLSearchParams(location.search).has("c")) return;
+  tuning.values = settings;
+  text.value ||= typed;
+}
+
 if (root.dataset.model) models.show([root.dataset.model]);
 tuning.load();
-start(false);
+begin();
 if (await bringOver().catch(() => false)) channel.postMessage(null);
 past.refresh();
