@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from disguises import fewer_neurons, low_rank, merged
+from disguises import fewer_neurons, low_rank, merged, new_embeddings
 from test_bounds import save_words
 from trace_made import made, noisy, permuted, print_of, rotated, save_gguf, save_hf
 
@@ -83,6 +83,27 @@ def test_models_that_began_apart_stay_apart(base, tmp_path):
     assert report.agreement < 0.03
     judged = judge(print_of(base[1]), print_of(other), NULL)
     assert deepen(judged, report).verdict is judged.verdict is Verdict.SAME_ARCHITECTURE
+
+
+def test_a_rotated_shuffled_copy_with_all_new_words_is_found_by_what_no_rotation_changes(base, tmp_path):
+    hidden = save_gguf(tmp_path, rotated(permuted(new_embeddings(base[0]))), "Q8_0")
+    judged = judge(print_of(base[1]), print_of(hidden), NULL)
+    assert not judged.verdict.kin
+    found = deepen(judged, compared(base[1], hidden, layers_to_compare(judged, 4, 4)))
+    assert (found.verdict, found.operation) == (Verdict.DESCENDS, "embeddings replaced")
+    turning = {e.name: e for e in found.evidence}["turning"]
+    assert turning.figures["held_out"] > 0.9 and turning.figures["layers"] == 2
+
+
+def test_layers_a_rotation_was_fitted_to_do_not_count(base, tmp_path):
+    other = compared(base[1], save_hf(tmp_path, made(5)))
+    turning = {e.name: e for e in other.evidence}["turning"]
+    assert turning.strength == "none" and turning.figures["fitted"] > 5 * turning.figures["held_out"]
+
+
+def test_a_layer_that_is_not_there_is_refused(base):
+    with pytest.raises(BadInput, match="does not have"):
+        compared(base[1], base[1], (LayerPair(0, 9, 0.0),))
 
 
 def test_layers_to_compare_are_the_judged_ones_or_those_of_one_place(base, tmp_path):

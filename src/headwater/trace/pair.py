@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from headwater.core.errors import BadInput
 from headwater.trace.all_neurons import NeuronPair, Side, match_layers
 from headwater.trace.judgement import Evidence, Judgement, LayerPair, Verdict
 from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Layer, Roles, find_roles
 from headwater.trace.tensor_pairs import TensorPair, compare_tensors
+from headwater.trace.turning import LAYERS as TURNING_LAYERS
+from headwater.trace.turning import find_turning
 from headwater.weights.tokens import Tokens
 
 LAYERS = 8
@@ -62,14 +65,27 @@ class PairReport:
 def compare_files(open_a: OpenFile, files_a: Mapping[str, int], open_b: OpenFile, files_b: Mapping[str, int],
                   layers: Sequence[LayerPair], *, most: int = LAYERS, progress: Progress | None = None,
                   guess_tokens: Callable[[int], Tokens | None] | None = None) -> PairReport:
-    """layers: which correspond, as judge found them. Raises CorruptFile for a model that does not hold together."""
-    chosen = [layers[n] for n in np.unique(np.linspace(0, len(layers) - 1, min(most, len(layers))).astype(int))]
+    """layers: which correspond, as layers_to_compare gives them. Where no neurons can be matched by tokens, a rotation
+    is looked for without (trace/turning.py). Raises CorruptFile for a model that does not hold together, BadInput for
+    layers that are not there."""
+    chosen = _spread(layers, most)
     with ExitStack() as stack, np.errstate(all="ignore"):
         sides = []
         for open_file, files in ((open_a, files_a), (open_b, files_b)):
             reader = stack.enter_context(Reader(open_file, files))
             sides.append(Side(reader, _roles(reader, guess_tokens)))
-        return _compare(sides[0], sides[1], chosen, progress or (lambda done, total: None))
+        if any(x >= len(sides[0].roles.layers) or y >= len(sides[1].roles.layers) for x, y in chosen):
+            raise BadInput("a layer was named that one of the models does not have.")
+        report = _compare(sides[0], sides[1], chosen, progress or (lambda done, total: None))
+        if report.agreement is not None and report.agreement > LINE:
+            return report
+        found = find_turning(*((side.reader, side.roles) for side in sides), _spread(layers, TURNING_LAYERS))
+        return report if found is None else replace(report, evidence=(*report.evidence, found.as_evidence(LINE)))
+
+
+def _spread(layers: Sequence[LayerPair], most: int) -> list[tuple[int, int]]:
+    return [(layers[n].a, layers[n].b)
+            for n in np.unique(np.linspace(0, len(layers) - 1, min(most, len(layers))).astype(int))]
 
 
 def layers_to_compare(judgement: Judgement, layers_a: int, layers_b: int) -> tuple[LayerPair, ...]:
@@ -88,19 +104,18 @@ def _roles(reader: Reader, guess_tokens: Callable[[int], Tokens | None] | None) 
     return find_roles(reader.header, len(reader.tokens) if reader.tokens is not None else None, reader.columns)
 
 
-def _compare(a: Side, b: Side, chosen: Sequence[LayerPair], progress: Progress) -> PairReport:
+def _compare(a: Side, b: Side, chosen: Sequence[tuple[int, int]], progress: Progress) -> PairReport:
     matches: list[LayerMatch] = []
     neurons: list[tuple[int, int, NeuronPair]] = []
     tensors: list[TensorPair] = []
-    for done, pair in enumerate(chosen):
-        if pair.a < len(a.roles.layers) and pair.b < len(b.roles.layers):
-            one, two = a.roles.layers[pair.a], b.roles.layers[pair.b]
-            found = match_layers(a, one, b, two)
-            if found is not None:
-                matches.append(LayerMatch(pair.a, pair.b, found.share, found.control, found.of))
-                best = found.pairs[:max(2, SHOWN // len(chosen))]
-                neurons += [(pair.a, pair.b, _told(a, one, b, two, *numbers)) for numbers in best]
-            tensors += _tensors(a, one, b, two, (pair.a, pair.b))
+    for done, (x, y) in enumerate(chosen):
+        one, two = a.roles.layers[x], b.roles.layers[y]
+        found = match_layers(a, one, b, two)
+        if found is not None:
+            matches.append(LayerMatch(x, y, found.share, found.control, found.of))
+            best = found.pairs[:max(2, SHOWN // len(chosen))]
+            neurons += [(x, y, _told(a, one, b, two, *numbers)) for numbers in best]
+        tensors += _tensors(a, one, b, two, (x, y))
         progress(done + 1, len(chosen))
     neurons.sort(key=lambda item: -abs(item[2].gate * item[2].up))
     agreement = float(np.median([m.agreement for m in matches])) if matches else None
@@ -165,7 +180,9 @@ def deepen(judgement: Judgement, report: PairReport) -> Judgement:
     verdict, says = judgement.verdict, judgement.says
     if verdict is Verdict.DESCENDS and "rederived" in by_name and by_name["rederived"].strength != "none":
         verdict, says = Verdict.REENCODED, f"A and B have the same weights: {by_name['rederived'].says}"
-    elif not verdict.kin and "all neurons" in by_name and by_name["all neurons"].strength == "strong":
-        verdict, says = Verdict.DESCENDS, by_name["all neurons"].says
+    for name in ("all neurons", "turning"):
+        if not verdict.kin and name in by_name and by_name[name].strength == "strong":
+            verdict, says = Verdict.DESCENDS, by_name[name].says
+            operations += ["embeddings replaced"] if name == "turning" else []
     return replace(judgement, verdict=verdict, says=says, evidence=evidence,
                    operation=", ".join(operations) or None)

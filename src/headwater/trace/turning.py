@@ -1,0 +1,153 @@
+"""Find the rotation between two models that have no embeddings in common: for copies whose words were all replaced.
+
+A neuron has numbers that no rotation or permutation changes: the norms of its gate, up and down rows and the angles
+between them. Neurons are paired by these in some layers; from the pairs one rotation of the whole stream is worked out
+(Kabsch), the neurons are matched by it anew, and so on. Whether it is right is asked of *other* layers, which had no
+part in finding it: there gate and up must name the same neuron. In models that began apart the layers the rotation was
+fitted to agree by nearly half, and the others by chance, so only the others count. Needs no tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from headwater.trace.judgement import Evidence
+from headwater.trace.make import gain_of
+from headwater.trace.reader import Reader
+from headwater.trace.roles import Matrix, Roles
+
+MOST = 4_096
+"""Neurons of a layer, the strongest gates: the same ones whatever the basis."""
+MAX_WIDTH = 4_096
+LAYERS = 8
+_ROUNDS = 4
+_FEWEST = 50
+
+
+@dataclass(frozen=True)
+class Turning:
+    """held_out: median share of neurons that agree in the layers the rotation was not taken from; fitted: in those it
+    was, which says nothing by itself."""
+
+    held_out: float
+    fitted: float
+    layers: tuple[int, ...]
+
+    def as_evidence(self, line: float) -> Evidence:
+        says = f"Under one rotation of the stream {self.held_out:.1%} of the neurons agree in {len(self.layers)} " \
+               "layers that it was not taken from."
+        return Evidence("turning", "strong" if self.held_out > line else "none", says,
+                        {"held_out": round(self.held_out, 4), "fitted": round(self.fitted, 4),
+                         "layers": len(self.layers)})
+
+
+class _Rows(NamedTuple):
+    """Unit rows (n, width) of gate, up and down, and (n, 6) of what no rotation changes."""
+
+    gate: np.ndarray
+    up: np.ndarray
+    down: np.ndarray
+    marks: np.ndarray
+
+
+def find_turning(a: tuple[Reader, Roles], b: tuple[Reader, Roles], pairs: Sequence[tuple[int, int]]) -> Turning | None:
+    """pairs: layers that would correspond. None for models of another width, without gates, or of too few layers.
+
+    Every second pair is fitted to, the others asked. Memory: three times MOST rows of two layers, and two squares of
+    the width.
+    """
+    width = a[1].width
+    pairs = [(x, y) for x, y in pairs if a[1].layers[x].gates and b[1].layers[y].gates][:LAYERS]
+    if width != b[1].width or width > MAX_WIDTH or len(pairs) < 4:
+        return None
+    fitted_to, asked = pairs[::2], pairs[1::2]
+    layers = [(_rows(*a, x), _rows(*b, y)) for x, y in fitted_to]
+    sums = np.zeros((width, width), np.float32)
+    for one, two in layers:
+        i, j = _paired(one.marks, two.marks)
+        sums += two.gate[j].T @ one.gate[i]
+    for _ in range(_ROUNDS):
+        turn = _rotation(sums)
+        sums, shares = np.zeros_like(sums), []
+        for one, two in layers:
+            share, more = _refit(one, two, turn)
+            shares.append(share)
+            sums += more
+    turn = _rotation(sums)
+    held_out = [_agreement(_rows(*a, x), _rows(*b, y), turn) for x, y in asked]
+    return Turning(float(np.median(held_out)), float(np.median(shares)), tuple(x for x, _ in asked))
+
+
+def _rows(reader: Reader, roles: Roles, number: int) -> _Rows:
+    layer = roles.layers[number]
+    gain = gain_of(reader, layer)
+    norms = np.sqrt(np.concatenate([reader.squares(matrix, gain) for matrix in layer.gates]))
+    chosen = np.sort(np.argsort(-np.nan_to_num(norms, posinf=0), kind="stable")[:MOST])
+    parts = [_read(reader, matrices, chosen, None if which == "downs" else gain)
+             for which, matrices in (("gates", layer.gates), ("ups", layer.ups), ("downs", layer.downs))]
+    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    gate, up, down = (part / np.maximum(length, 1e-12) for part, length in zip(parts, lengths, strict=True))
+    cosines = [(gate * up).sum(1), (gate * down).sum(1), (up * down).sum(1)]
+    # up and down may both change sign: their product with the gate is known without it.
+    marks = [*(np.log(np.maximum(length[:, 0], 1e-12)) for length in lengths), np.abs(cosines[0]), np.abs(cosines[1]),
+             cosines[2]]
+    return _Rows(gate, up, down, np.stack(marks, 1).astype(np.float32))
+
+
+def _read(reader: Reader, matrices: Sequence[Matrix], numbers: np.ndarray, gain: np.ndarray | None) -> np.ndarray:
+    found, first = [], 0
+    for matrix in matrices:
+        mine = numbers[(numbers >= first) & (numbers < first + matrix.shape[0])] - first
+        found.append(reader.rows(matrix, mine))
+        first += matrix.shape[0]
+    stacked = np.nan_to_num(np.concatenate(found), posinf=0, neginf=0)
+    return stacked if gain is None else stacked * gain
+
+
+def _paired(one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons that are each other's nearest by their marks, each mark in units of its own spread."""
+    spread = one.std(0) + 1e-9
+    one, two = one / spread, two / spread
+    table = (one**2).sum(1)[:, None] + (two**2).sum(1) - 2 * one @ two.T
+    nearest, back = table.argmin(1), table.argmin(0)
+    i = np.flatnonzero(back[nearest] == np.arange(len(one)))
+    return i, nearest[i]
+
+
+def _rotation(sums: np.ndarray) -> np.ndarray:
+    """The orthogonal matrix that turns b's rows onto a's best."""
+    left, _, right = np.linalg.svd(np.nan_to_num(sums))
+    return left @ right
+
+
+def _named(one: _Rows, two: _Rows, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(b's neuron by gate, its cosine, b's neuron by up, the signed cosine of up with the one named by gate)."""
+    by_gate = one.gate @ (two.gate @ turn).T
+    by_up = one.up @ (two.up @ turn).T
+    places = np.arange(len(one.gate))
+    gate = by_gate.argmax(1)
+    return gate, by_gate[places, gate], np.abs(by_up).argmax(1), by_up[places, gate]
+
+
+def _refit(one: _Rows, two: _Rows, turn: np.ndarray) -> tuple[float, np.ndarray]:
+    """(share that agrees, sums for the next rotation) from the neurons that agree, or the surest half where few do."""
+    gate, cosine, up, signed = _named(one, two, turn)
+    agreed = np.flatnonzero(gate == up)
+    used = agreed if len(agreed) >= _FEWEST else np.argsort(-cosine)[:len(cosine) // 2]
+    turned = np.sign(signed[used])[:, None]
+    sums = two.gate[gate[used]].T @ one.gate[used] + (two.up[gate[used]] * turned).T @ one.up[used]
+    return _share(one, two, gate[agreed]), sums
+
+
+def _agreement(one: _Rows, two: _Rows, turn: np.ndarray) -> float:
+    gate, _, up, _ = _named(one, two, turn)
+    return _share(one, two, gate[gate == up])
+
+
+def _share(one: _Rows, two: _Rows, agreed: np.ndarray) -> float:
+    """Of the layer with fewer neurons; each of b's is counted once."""
+    return len(np.unique(agreed)) / max(1, min(len(one.gate), len(two.gate)))
