@@ -12,6 +12,7 @@ import httpx
 import pytest
 from chat_made import asking, chat_over
 from conversations import FAMILIES, Family
+from page import PAGE, row
 from talkers import QUESTIONS, SAYS
 
 from headwater.chat.complete import complete
@@ -34,11 +35,16 @@ def family(request: pytest.FixtureRequest) -> Family:
 
 
 def test_a_family_speaks_by_its_template_and_stops_at_each_of_its_ends(family: Family, tmp_path):
-    folder, prompts = family.write_gguf(tmp_path / "model"), [wanted(family, question) for question in QUESTIONS]
+    assert heard(family, tmp_path / "model") in PAGE.read_text("utf-8"), "run: python tools/families.py"
+
+
+def heard(family: Family, folder: Path) -> str:
+    """The family's row, once everything it says was found to be so."""
+    family.write_gguf(folder)
+    prompts, speech = [wanted(family, question) for question in QUESTIONS], audit(read_voice(folder), render_all)
 
     async def run():
-        async with chat_over({"local/model": folder}, lambda *_: audit(read_voice(folder), render_all),
-                             worker_threads=1) as (chat, _):
+        async with chat_over({"local/model": folder}, lambda *_: speech, worker_threads=1) as (chat, _):
             told = [await talk(chat, question) for question in QUESTIONS]
             async with at_worker(chat) as worker:
                 return told, await made(worker, QUESTIONS[0]), [
@@ -52,6 +58,8 @@ def test_a_family_speaks_by_its_template_and_stops_at_each_of_its_ends(family: F
         assert answer["reason"] == "stop" and answer["made"] == 1 + len("🌊".encode()) + 1
         assert answer["prompt"] == numbers  # BOS as often as the family wants it, marks as one token each
         assert last == end
+    texts = family.whole().tokens
+    return row(family, "llamacpp", speech, {last: texts[last].decode() for _, last in read_prompts})
 
 
 def read_voice(folder: Path) -> Voice:

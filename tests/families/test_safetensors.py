@@ -11,6 +11,7 @@ import pytest
 from clients import VENVS, torch_python
 from conversations import FAMILIES, IN_TORCH, Family
 from llama_cpp_files import vocabulary
+from page import PAGE
 from talkers import QUESTIONS, SAYS
 
 ROOT = Path(__file__).parents[2]
@@ -20,8 +21,11 @@ pytestmark = [pytest.mark.xdist_group("torch"),
 
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory) -> dict:
+    return talk_in_torch(tmp_path_factory.mktemp("torch"))
+
+
+def talk_in_torch(folder: Path) -> dict:
     """What torch_talks.py prints."""
-    folder = tmp_path_factory.mktemp("torch")
     # that environment's packages first, then ours for what it lacks
     (folder / "sitecustomize.py").write_text(f"import sys\nsys.path.append({sysconfig.get_path('purelib')!r})\n")
     models = vocabulary("qwen2").parents[1]
@@ -46,6 +50,7 @@ def test_a_family_in_safetensors_sends_what_transformers_would_and_stops_at_each
         assert (said["message"]["content"], said["finish_reason"]) == (SAYS, "stop")
         assert answer["usage"]["prompt_tokens"] == len(prompt)
     assert len(found["told"]) == len(QUESTIONS)
+    assert found["row"] in PAGE.read_text("utf-8"), "run: python tools/families.py"
 
 
 def test_every_architecture_that_transformers_has_is_among_them():

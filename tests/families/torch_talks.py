@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from conversations import FAMILIES, IN_TORCH, Family
+from page import row
 from talkers import QUESTIONS
 
 from headwater.engines import _worker
@@ -48,6 +49,8 @@ def heard(family: Family, folder: Path) -> dict[str, Any]:
         own = [model.tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=False)
                for one in messages]
     return {"told": asyncio.run(talk(model)), "sent": sent, "own": own, "ends": [_end(model, one) for one in sent],
+            "row": row(family, "transformers", model.speech, {
+                _end(model, one)[0]: family.whole().tokens[_end(model, one)[0]].decode() for one in sent}),
             "class": type(model.model).__name__, "stops": sorted(model.ends)}
 
 

@@ -49,10 +49,12 @@ async def settle(request: ChatRequest, render: Render) -> tuple[ChatRequest, tup
     """The request with the words its model's template reads, and what to tell of the others."""
     told: list[str] = []
     read: list[Switch] = []
+    renders = bool(await render({"messages": TALK}))
+    why = ": the template of this model has no such switch" if renders else ": this engine hands templates no words"
     for switch in request.switches:
         own = {name: value for name, value in switch.words.items() if await _is_read(name, value, render)}
         if not own:
-            told.append(Ignored(switch.asked, ": the template of this model has no such switch"))
+            told.append(Ignored(switch.asked, why))
         elif EFFORT in switch.words and EFFORT not in own:
             told.append(f"{switch.asked}: this model is told to think, and not how hard")
         read.append(Switch(switch.asked, own))
