@@ -32,8 +32,9 @@ test: $(VENV)/.tests ## install what tests need and run them all
 bench: $(VENV)/.tests ## measure beside the peers; writes docs/numbers.md
 	$(BIN)/python bench/run.py
 
-soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times
+soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times, load, real models
 	HEADWATER_KILLS=1000 $(BIN)/pytest tests/api/test_killed.py
+	$(BIN)/pytest -m soak tests/soak
 
 vendor: $(VENV)/.tests ## for maintainers: fetch the pages' browser libraries from npm anew
 	$(BIN)/python tools/vendor.py

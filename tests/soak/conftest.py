@@ -1,7 +1,8 @@
-"""The long checks run by `make soak` alone; what they measure goes to docs/numbers-soak.md when all have run."""
+"""The long checks run by `make soak` alone; what they measure goes to docs/numbers-soak.md, a section a file."""
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,13 +10,8 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "numbers-soak.md"
-HEAD = """# Figures of the soak
-
-Made by `make soak` (`tests/soak`): a hub process, a worker whose answers are scripted, clients on the same machine.
-
-| what | aim | measured |
-|---|---|---|
-"""
+HEAD = "# Figures of the soak\n\nMade by `make soak` (`tests/soak`).\n"
+TABLE = "| what | aim | measured |\n|---|---|---|\n"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,13 +22,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=ours)
 
 
-@pytest.fixture(scope="session")
-def figures() -> Iterator[dict[str, tuple[str, str]]]:
-    """What is measured: {what: (aim, measured)}. Written when nothing was left out."""
+@pytest.fixture(scope="module")
+def figures(request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[str, str]]]:
+    """What is measured: {what: (aim, measured)}. Written when no test of the file was left out; SECTION there says
+    how it was measured."""
     found: dict[str, tuple[str, str]] = {}
     yield found
-    if len(found) >= 5:
+    module = request.module
+    ran = {getattr(item, "originalname", item.name) for item in request.session.items if item.module is module}
+    if found and ran >= {name for name in vars(module) if name.startswith("test_")}:
+        title, how = module.SECTION
         rows = "".join(f"| {what} | {aim} | {measured} |\n" for what, (aim, measured) in found.items())
-        busy = os.getloadavg()[0]
-        PAGE.write_text(f"{HEAD}{rows}\n{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({platform.machine()}), "
-                        f"load {busy:.1f} at the end.\n", "utf-8")
+        write(title, f"{how}\n\n{TABLE}{rows}\n{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores "
+                     f"({platform.machine()}), load {os.getloadavg()[0]:.1f} at the end.\n")
+
+
+def write(title: str, text: str) -> None:
+    """Put a section into the page, in the place of the one of that title."""
+    parts = re.split(r"^## (.+)\n\n", PAGE.read_text("utf-8"), flags=re.M)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True)) | {title: text}
+    PAGE.write_text(HEAD + "".join(f"\n## {name}\n\n{body.strip()}\n" for name, body in sections.items()), "utf-8")

@@ -25,6 +25,7 @@ from headwater.chat.process import environment
 from headwater.hub.accounts import owner_actor
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+SECTION = ("Load", "A hub process, a worker whose answers are scripted, clients on the same machine.")
 STREAMS, TOKENS, PAUSE_MS = 200, 30, 500
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "10000"))
 IDLE = 1000
