@@ -5,14 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from real_models import minilm_folder, minilm_int8, smollm2_gguf
+from smollm2_part import part_of_smollm2
 from trace_made import Made, made, noisy, permuted, print_of, rotated, save_gguf, save_hf
 
 from headwater.core.errors import CorruptFile
 from headwater.trace.agree import agree
 from headwater.trace.fingerprint import MAX_BYTES, Fingerprint
 from headwater.trace.make import make_fingerprint
-from headwater.trace.reader import Reader
-from headwater.trace.roles import Layer, find_roles
 from headwater.weights import tokens
 from headwater.weights.source import FileSource
 
@@ -89,27 +88,6 @@ def test_a_model_of_many_layers_stays_under_a_megabyte(tmp_path):
 # --- a real model
 
 
-def _part_of_smollm2(count: int) -> Made:
-    """The embeddings and some layers of SmolLM2, as float32."""
-    path = smollm2_gguf()
-    with Reader(lambda _: FileSource(path), {"m.gguf": path.stat().st_size}) as reader:
-        roles = find_roles(reader.header, len(reader.tokens))
-
-        def array(name: str) -> np.ndarray:
-            tensor = next(t for t in reader.header.tensors if t.name == name)
-            whole = np.concatenate([block for _, block in reader._blocks(tensor)])
-            return whole.reshape(-1) if len(tensor.shape) == 1 else whole
-
-        def layer(role: Layer) -> dict[str, np.ndarray]:
-            names = {"gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down", "q": "attn_q", "k": "attn_k",
-                     "v": "attn_v", "o": "attn_output", "norm1": "attn_norm", "norm2": "ffn_norm"}
-            return {short: array(f"{role.key}.{name}.weight") for short, name in names.items()}
-
-        chosen = roles.layers[:: len(roles.layers) // count][:count]
-        words = [reader.tokens.text(n).decode() for n in range(len(reader.tokens))]
-        return Made(words, array(roles.embedding.tensor.name), [layer(role) for role in chosen])
-
-
 @pytest.fixture(scope="module")
 def smollm2():
     path = smollm2_gguf()
@@ -118,14 +96,14 @@ def smollm2():
 
 
 def test_a_real_model_rotated_permuted_pruned_of_layers_and_requantised_agrees(smollm2, tmp_path):
-    part = _part_of_smollm2(5)
+    part = part_of_smollm2(5)
     found = agree(smollm2, print_of(save_gguf(tmp_path, rotated(permuted(part)), "Q8_0")))
     assert found.median > 0.95
     assert list(found.matches) == [0, 6, 12, 18, 24]
 
 
 def test_a_real_model_does_not_agree_with_random_weights_of_its_size(smollm2, tmp_path):
-    part = _part_of_smollm2(2)
+    part = part_of_smollm2(2)
     rng = np.random.default_rng(6)
 
     def redrawn(array: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from disguises import fewer_neurons, layers, low_rank, merged, new_embeddings, o
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from real_models import minilm_folder, minilm_int8, minilm_l3, minilm_twin
-from test_fingerprint import _part_of_smollm2
+from smollm2_part import part_of_smollm2
 from trace_made import hf_tensors, made, noisy, permuted, print_of, rotated, save, save_gguf, save_hf
 
 from headwater.core.errors import CorruptFile
@@ -27,7 +27,7 @@ NULL = NullLibrary.load()
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """Five layers of SmolLM2, and their fingerprint in 16 bits."""
-    part = _part_of_smollm2(5)
+    part = part_of_smollm2(5)
     return part, print_of(save_hf(tmp_path_factory.mktemp("base"), part))
 
 
