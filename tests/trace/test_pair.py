@@ -12,8 +12,8 @@ from trace_made import made, noisy, permuted, print_of, rotated, save_gguf, save
 
 from headwater.core.errors import BadInput
 from headwater.trace.judge import judge
-from headwater.trace.judgement import LayerPair, Verdict
-from headwater.trace.merges import Model, find_mixture
+from headwater.trace.judgement import Judgement, LayerPair, Verdict
+from headwater.trace.merges import Model, find_mixture, with_mixture
 from headwater.trace.null import NullLibrary
 from headwater.trace.pair import compare_files, deepen, layers_to_compare
 from headwater.weights.source import FileSource
@@ -123,7 +123,12 @@ def test_the_shares_of_a_merge_are_found_and_decoys_have_none(base, tmp_path):
     assert found.coefficients["one"] == pytest.approx(0.7, abs=0.01)
     assert found.coefficients["two"] == pytest.approx(0.3, abs=0.01)
     assert abs(found.coefficients["decoy"]) < 0.01
-    assert not find_mixture(models["decoy"], [models["one"], models["two"]]).is_merge
+    judged = judge(print_of(folders["one"]), print_of(folders["child"]), NULL)
+    told = with_mixture(judged, found, "b")
+    assert (told.verdict, told.direction, told.coefficients) == (Verdict.MERGE, "b-from-a", found.coefficients)
+    assert Judgement.from_json(told.as_json()).as_json() == told.as_json()
+    apart = find_mixture(models["decoy"], [models["one"], models["two"]])
+    assert not apart.is_merge and with_mixture(judged, apart, "b").verdict is judged.verdict
     assert not find_mixture(models["child"], [models["one"], models["decoy"]]).is_merge
     with pytest.raises(BadInput, match="other shapes"):
         find_mixture(models["child"], [Model("small", *files(save_hf(tmp_path / "s", made(0, f=128))))])

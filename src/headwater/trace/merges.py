@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from headwater.core.errors import BadInput
+from headwater.trace.judgement import Evidence, Judgement, Verdict
 from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Matrix, Roles, find_roles
 
@@ -84,3 +86,19 @@ def _solve(products: np.ndarray, names: Sequence[str]) -> Mixture:
     is_merge = len(parts) >= 2 and residual < EXPLAINED * nearest
     return Mixture({name: round(float(w), 5) for name, w in zip(names, weights, strict=True)}, residual, nearest,
                    is_merge)
+
+
+def with_mixture(judgement: Judgement, found: Mixture, child: Literal["a", "b"]) -> Judgement:
+    """The judgement of a merge and one of its parents, when the mixture is proved; else the mixture beside it."""
+    parts = ", ".join(f"{name} {share:.3f}" for name, share in found.coefficients.items() if abs(share) >= PART)
+    evidence = Evidence("mixture", "proof" if found.is_merge else "none",
+                        f"The nearest sum of the candidates leaves {found.residual:.1%} of {child.upper()} over, the "
+                        f"nearest single one {found.nearest:.1%}.",
+                        {"residual": round(found.residual, 5), "nearest": round(found.nearest, 5)})
+    if not found.is_merge:
+        return replace(judgement, evidence=(*judgement.evidence, evidence))
+    return replace(judgement, verdict=Verdict.MERGE, direction="a-from-b" if child == "a" else "b-from-a",
+                   direction_evidence=(*judgement.direction_evidence,
+                                       Evidence("mixture", "proof", evidence.says, {"child": child})),
+                   evidence=(*judgement.evidence, evidence), operation="merged", coefficients=found.coefficients,
+                   says=f"{child.upper()} is a weighted sum of others: {parts}. {evidence.says}")
