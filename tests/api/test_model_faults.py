@@ -12,6 +12,8 @@ import time
 
 import httpx
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
 from model_hub import SMOLLM2, keep, toy
 from real_models import smollm2_gguf
 from server import HubProcess, opened_hub
@@ -150,3 +152,34 @@ def test_neighbours_see_nothing_of_each_others_talks(served):
         nothing = bob.post("/v1/chat/completions", json={"model": "ann/nothing", "messages": ASK})
         assert missing.status_code == nothing.status_code == 404
         assert missing.text.replace("endless", "nothing") == nothing.text
+
+
+def crash_of(api, headers):
+    """What schemathesis made of one operation that the hub did not answer for; None if it did for all."""
+    crashed = []
+
+    @settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))
+    @given(case=api.as_strategy())
+    def ask(case):
+        for model in (None, "local/river"):
+            if model and isinstance(case.body, dict):
+                case.body = {**case.body, "model": model, "background": False}
+            answer = case.call(headers=headers, timeout=30)
+            if answer.status_code >= 500 and answer.status_code != 501:
+                crashed.append(f"{answer.status_code} {answer.text[:200]} {case.as_curl_command()[:600]}")
+
+    ask()
+    return crashed[0] if crashed else None
+
+
+@pytest.mark.slow
+def test_no_request_the_description_of_v1_allows_crashes_the_hub(served):
+    """Schemathesis makes the requests; half of them name a model that answers at once."""
+    described = schemathesis.openapi.from_url(served[0].url + "/openapi.json").include(
+        path_regex=r"^/(v1/|api/(chat|generate|show|tags)$)").exclude(path_regex=r"^/v1/(videos|files)")
+    headers = {"authorization": f"Bearer {served[1]['ann']}"}
+    apis = [operation.ok() for operation in described.get_all_operations()]
+    assert len(apis) > 10
+    assert {api.label: crash for api in apis if (crash := crash_of(api, headers))} == {}
+    assert talks(served)

@@ -9,7 +9,7 @@ import pytest
 from headwater.api.openai import response_keeper as module
 from headwater.api.openai.response_keeper import Keeper
 from headwater.api.openai.response_made import MadeResponse
-from headwater.core.errors import BadInput, EngineFailed, NotFound
+from headwater.core.errors import BadInput, DiskFull, EngineFailed, NotFound
 from headwater.core.settings import load
 
 
@@ -109,5 +109,21 @@ def test_one_too_large_to_keep_is_answered_and_says_so(world, tmp_path):
         assert "not kept" in response.warnings[0]
         with pytest.raises(NotFound):
             await keeper.get(world.me, response.id)
+
+    asyncio.run(story())
+
+
+def test_an_answer_that_cannot_be_kept_is_still_the_clients(world, tmp_path):
+    class Full:
+        def add(self, *given, **more):
+            raise DiskFull("The database's disk is full; nothing was written.")
+
+    async def story():
+        keeper = Keeper(load(tmp_path, {}, environ={}), Full(), world.clock)
+        response = made()
+        await keeper.add(world.me, response)
+        assert "disk is full" in response.warnings[0] and response.shown["status"] == "in_progress"
+        with pytest.raises(DiskFull):  # one in the background is nothing unless it is kept
+            await keeper.begin(world.me, made(), for_ever)
 
     asyncio.run(story())
