@@ -31,11 +31,12 @@ def toy(text: str = RIVER, **config: Any) -> dict[str, bytes]:
 
 
 @contextlib.contextmanager
-def model_hub(data: Path, models: dict[str, dict[str, bytes]], **flags: Any) -> Iterator[tuple[HubProcess, dict]]:
-    """(hub process, revisions by name) with local/smollm2 and these models of the local owner."""
+def model_hub(data: Path, models: dict[str, dict[str, bytes]], *, real: bool = True,
+              **flags: Any) -> Iterator[tuple[HubProcess, dict]]:
+    """(hub process, revisions by name) with these models of the local owner, and local/smollm2 if `real`."""
     with opened_hub(data) as hub:
         actor = owner_actor(hub)
-        models = {"smollm2": {SMOLLM2: smollm2_gguf().read_bytes()}, **models}
+        models = {**({"smollm2": {SMOLLM2: smollm2_gguf().read_bytes()}} if real else {}), **models}
         revisions = {f"local/{name}": keep(hub, actor, "local", name, **files) for name, files in models.items()}
     with HubProcess(data, **{"workers_max": 3, "worker_threads": 1, "chat_context": 2048, **flags}) as server:
         yield server, revisions

@@ -34,7 +34,8 @@ def served(files, tmp_path_factory):
     models |= {"base": {"tiny__gguf": files["base"]}, "broad": {"tiny__gguf": files["broad"]}, "toy": toy(),
                "peft": {"adapter_model__safetensors": b"x"}, "unnamed": {"x__gguf": files["one"]},
                "no-lora": {"lora__gguf": files["base"]}}
-    with model_hub(tmp_path_factory.mktemp("adapters") / "data", models, workers_max=2, chat_context=1024) as running:
+    with model_hub(tmp_path_factory.mktemp("adapters") / "data", models, workers_max=2, real=False,
+                   chat_context=1024) as running:
         yield running
 
 

@@ -63,8 +63,8 @@ def served(tmp_path_factory):
     models = {name: {"tiny__gguf": model, "mmproj-tiny-f16__gguf": (made / name).read_bytes()}
               for name in ("llava", "minicpmv", "wide")}
     data = tmp_path_factory.mktemp("pictures") / "data"
-    with model_hub(data, {**models, "blind": {"tiny__gguf": model}, "toy": toy()}, workers_max=2, chat_context=1024,
-                   picture_hosts="127.0.0.1") as running:
+    with model_hub(data, {**models, "blind": {"tiny__gguf": model}, "toy": toy()}, workers_max=2, real=False,
+                   chat_context=1024, picture_hosts="127.0.0.1") as running:
         yield running[0].url
 
 

@@ -29,7 +29,7 @@ def served(tmp_path_factory):
     models = {"wrong": wrong, "ends": ends, "bos": bos, "configured": {**wrong, "generation_config__json": said},
               "bare": {**bos, "tokenizer_config__json": tokenizer}}
     data = tmp_path_factory.mktemp("stops") / "data"
-    with model_hub(data, models, workers_max=1, chat_context=256) as running:
+    with model_hub(data, models, workers_max=1, real=False, chat_context=256) as running:
         yield running[0].url
 
 
