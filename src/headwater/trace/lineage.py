@@ -120,7 +120,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
     status, kept = status_of(trace, repo, revision), trace.records.at(repo, revision)
     if kept is None or status.state == "no-weights":
         return Family(repo.full_name, revision, status, declared=_declared(trace, viewer, repo, None, []),
-                      duties=duties_of(_licence(repo), []))
+                      duties=duties_of(_licence(repo), []), disputes=_shown_disputes(trace, viewer, repo))
     edges = trace.records.edges([kept.id], kin=None)
     ends = {e.b_id if e.a_id == kept.id else e.a_id for e in edges} | {kept.id}
     stands: dict[int, list[Place]] = {}
