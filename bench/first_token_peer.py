@@ -1,5 +1,6 @@
-"""A peer of first_token_rows.py in an environment of its own: NAME MODEL THREADS PACKAGES. Each line of standard input is a
-conversation [system, user, assistant, user]; the answer is a line `TOOK [first, second]`, seconds to the first token.
+"""A peer of first_token_rows.py in an environment of its own: NAME MODEL THREADS PACKAGES. Each line of standard input
+is a conversation [system, user, assistant, user]; the answer is a line `TOOK [first, second]`, seconds to the first
+token.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def _probe(url: str, repo: str) -> str | None:
 def _named(folder: Path, blob: Path) -> Path:
     """The file by a name peers know GGUF by."""
     path = folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    path.symlink_to(blob)
+    shutil.copyfile(blob, path)
     return path
 
 
@@ -165,8 +165,9 @@ def _bare(path: Path, **environ: str) -> Iterator[Ask]:
 @contextmanager
 def _peer(name: str, python: Path, path: Path) -> Iterator[Ask]:
     """The program first_token_peer.py: a line of JSON in, the two times out."""
-    process = subprocess.Popen([str(python), str(Path(__file__).with_name("first_token_peer.py")), name, str(path),
-                                str(THREADS), sysconfig.get_path("purelib")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [str(python), str(Path(__file__).with_name("first_token_peer.py")), name, str(path), str(THREADS),
+               sysconfig.get_path("purelib")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(round_: int) -> tuple[float, float]:
         process.stdin.write(json.dumps([SYSTEM, text(round_), ANSWER, SECOND]) + "\n")
