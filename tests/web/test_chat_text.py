@@ -131,9 +131,9 @@ def test_a_screen_reader_is_told_sentences_without_marks_and_without_code(paper)
 def test_a_tree_turns_steps_prunes_and_offers_a_choice(paper):
     got = paper.evaluate("""async () => {
         const {Tree} = await import("/static/chat-tree.js");
-        const node = (id, parent, role, group) => ({id, parent, role, made: group ? {group} : {}});
+        const node = (id, parent, role, group, column) => ({id, parent, role, made: group ? {group, column} : {}});
         const tree = new Tree([node("q", null, "user"), node("a", "q", "assistant"), node("q2", "a", "user"),
-            node("b", "q", "assistant"), node("c", "q2", "assistant", "g"), node("d", "q2", "assistant", "g")]);
+            node("b", "q", "assistant"), node("c", "q2", "assistant", "g", 1), node("d", "q2", "assistant", "g", 0)]);
         const ids = (list) => list.map((one) => one.id);
         const out = {path: ids(tree.path("c")), tip: tree.tip("q"), rivals: ids(tree.rivals("q2")),
             step: [tree.step(tree.get("a"), 1).id, tree.step(tree.get("b"), 1).id],
@@ -142,7 +142,7 @@ def test_a_tree_turns_steps_prunes_and_offers_a_choice(paper):
         return {...out, decided: ids(tree.rivals("q2")),
             on: tree.tip("a"), gone: ids(tree.remove("q2")), left: tree.size};
     }""")
-    assert got == {"path": ["q", "a", "q2", "c"], "tip": "q2", "rivals": ["c", "d"], "step": ["b", "b"], "lost": ["x"],
+    assert got == {"path": ["q", "a", "q2", "c"], "tip": "q2", "rivals": ["d", "c"], "step": ["b", "b"], "lost": ["x"],
                    "decided": [], "on": "e", "gone": ["q2", "c", "d", "e"], "left": 3}
 
 

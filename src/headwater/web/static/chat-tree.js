@@ -62,7 +62,8 @@ export class Tree {
   rivals(id) {
     const all = this.children(id), group = all.at(-1)?.made?.group;
     const found = group ? all.filter((one) => one.made.group === group) : [];
-    return found.length > 1 && found.every((one) => !this.children(one.id).length) ? found : [];
+    if (found.length < 2 || found.some((one) => this.children(one.id).length)) return [];
+    return found.sort((a, b) => (a.made.column ?? 0) - (b.made.column ?? 0)); // kept in the order they were done in
   }
 
   // Takes a message and all below it out; answers them, parents first.

@@ -149,9 +149,9 @@ function announce(sentences) {
 async function answerTo(question, names) {
   const one = talk, group = names.length > 1 ? identity() : undefined;
   const asked = one.tree.path(question.id);
-  const nodes = names.map((name) => one.tree.add({
+  const nodes = names.map((name, column) => one.tree.add({
     id: identity(), parent: question.id, role: "assistant", content: "", reasoning: "", model: name,
-    made: group ? { group } : {}, going: new AbortController(),
+    made: group ? { group, column } : {}, going: new AbortController(),
   }));
   one.leaf = group ? question.id : nodes[0].id;
   draw();
