@@ -6,7 +6,7 @@ that is there joins its family: only the head of a family is in the tables, and 
 are ranked when the head is voted for. So ten thousand fine-tunes of one base answer as one, nearest first.
 
 Everything here can be made again from the fingerprints (sync): files are only ever added to, a record that was torn is
-left out, and a folder of another version is emptied. Knows no repos and judges nothing. docs/design/008-index.md.
+left out, and a folder of another version is emptied. Knows no repos and judges nothing. docs/design/014-index.md.
 """
 
 from __future__ import annotations
