@@ -15,7 +15,7 @@ import numpy as np
 
 from headwater.core.errors import CorruptFile
 from headwater.trace.frame import DIMENSIONS
-from headwater.trace.hashes import ROW_SIGNS
+from headwater.trace.hashes import ROW_COUNT, ROW_SIGNS
 
 VERSION = 2
 """Moves when a fingerprint of the same model would come out different."""
@@ -23,7 +23,10 @@ MAX_BYTES = 1_000_000
 MAX_LAYERS = 40
 NEURONS = 96
 MAX_HASHES = 8_192
+MAX_NOTES = 100
+MAX_ROLES = 16
 PROFILES = ("gate", "up", "down")
+_NOT_COUNTS = ("form", "declared", "found_by", "tied")
 _MAGIC = b"HWTRACE1"
 _DTYPES = {"|u1": np.uint8, "<i4": np.int32, "<u4": np.uint32, "<u8": np.uint64, "<f4": np.float32}
 
@@ -165,14 +168,54 @@ def _parse(data: bytes) -> Fingerprint:
     if head["version"] != VERSION:
         raise ValueError(f"version {head['version']} is not {VERSION}")
     arrays = _arrays(head["arrays"], data, at + length)
-    token = head["tokenizer"]
+    if len(head["layers"]) > MAX_LAYERS or len(head["notes"]) > MAX_NOTES:
+        raise ValueError(f"{len(head['layers'])} layers and {len(head['notes'])} notes")
     layers = tuple(_layer(entry, arrays) for entry in head["layers"])
+    frame = {str(k)[:32]: _finite(v) for k, v in head["frame"].items()}
+    tokens, embedding = _tokens(head["tokenizer"], arrays), _signs(arrays[head["embedding"]], ROW_SIGNS)
+    if len(embedding) not in (0, len(tokens.hashes)):
+        raise ValueError(f"{len(embedding)} embeddings of {len(tokens.hashes)} words")
     return Fingerprint(
-        head["version"], Architecture(**head["architecture"]),
-        TokenizerPrint(token["count"], token["digest"], token["style"], arrays[token["hashes"]],
-                       arrays[token["numbers"]]),
-        arrays[head["tensors"]], {str(k): float(v) for k, v in head["frame"].items()}, layers, tuple(head["notes"]),
-        int(head["total_bytes"]), int(head["bytes_read"]), _signs(arrays[head["embedding"]], ROW_SIGNS))
+        head["version"], _architecture(head["architecture"]), tokens,
+        _vector(arrays[head["tensors"]], np.uint64), frame, layers,
+        tuple(str(note)[:1000] for note in head["notes"]), _count(head["total_bytes"]), _count(head["bytes_read"]),
+        embedding)
+
+
+def _architecture(entry: dict[str, Any]) -> Architecture:
+    found = {name: value if isinstance(value, bool) else str(value)[:64] if isinstance(value, str) else _count(value)
+             for name, value in entry.items()}
+    made = Architecture(**found)  # type: ignore[arg-type]
+    texts = (made.form, made.declared, made.found_by)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(made.tied, bool) \
+            or any(isinstance(v, str | bool) for k, v in found.items() if k not in _NOT_COUNTS):
+        raise ValueError("an architecture of other kinds of values")
+    return made
+
+
+def _tokens(entry: dict[str, Any], arrays: list[np.ndarray]) -> TokenizerPrint:
+    hashes, numbers = _vector(arrays[entry["hashes"]], np.uint64), _vector(arrays[entry["numbers"]], np.int32)
+    if len(hashes) != len(numbers):
+        raise ValueError(f"{len(hashes)} words with {len(numbers)} numbers")
+    return TokenizerPrint(_count(entry["count"]), str(entry["digest"])[:64], str(entry["style"])[:16], hashes, numbers)
+
+
+def _vector(array: np.ndarray, dtype: type) -> np.ndarray:
+    if array.ndim != 1 or array.dtype != dtype:
+        raise ValueError(f"a list of shape {array.shape} and type {array.dtype}")
+    return array
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << 60:
+        raise ValueError(f"a count of {str(value)[:40]}")
+    return value
+
+
+def _finite(value: object) -> float:
+    if not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise ValueError(f"a figure of {str(value)[:40]}")
+    return float(value)
 
 
 def _arrays(listed: list[Any], data: bytes, at: int) -> list[np.ndarray]:
@@ -195,14 +238,17 @@ def _arrays(listed: list[Any], data: bytes, at: int) -> list[np.ndarray]:
 
 
 def _layer(entry: dict[str, Any], arrays: list[np.ndarray]) -> LayerPrint:
-    rows, norms = arrays[entry["rows"]], arrays[entry["norms"]]
+    rows, norms = _vector(arrays[entry["rows"]], np.int32), _vector(arrays[entry["norms"]], np.float32)
     packed = [None if entry[which] is None else _signs(arrays[entry[which]], DIMENSIONS) for which in PROFILES]
     if len(rows) != len(norms) or any(p is not None and len(p) != len(rows) for p in packed):
         raise ValueError("a layer's arrays differ in length")
-    raw = {str(role): _signs(arrays[number], ROW_SIGNS) for role, number in entry["raw"].items()}
-    return LayerPrint(int(entry["number"]), int(entry["neurons"]), rows, norms, *packed,
-                      median_norm=float(entry["median_norm"]),
-                      lattice={str(k): float(v) for k, v in entry["lattice"].items()}, raw=raw)
+    raw = {str(role)[:32]: _signs(arrays[number], ROW_SIGNS) for role, number in entry["raw"].items()}
+    # One array may be named many times: without bounds a small file would be much work.
+    if len(rows) > NEURONS or len(raw) > MAX_ROLES or any(len(signs) > ROW_COUNT for signs in raw.values()):
+        raise ValueError(f"a layer of {len(rows)} neurons and {len(raw)} matrices")
+    return LayerPrint(_count(entry["number"]), _count(entry["neurons"]), rows, norms, *packed,
+                      median_norm=_finite(entry["median_norm"]),
+                      lattice={str(k)[:32]: _finite(v) for k, v in entry["lattice"].items()}, raw=raw)
 
 
 def _signs(array: np.ndarray, count: int) -> np.ndarray:
