@@ -128,6 +128,14 @@ def test_embeddings_alone_are_no_layers(small, tmp_path):
     assert (found.verdict, found.direction, found.operation) == (Verdict.SHARES_EMBEDDINGS, "unknown", None)
 
 
+def test_a_vision_tower_in_common_makes_no_kin_of_the_layers(small, tmp_path):
+    rng = np.random.default_rng(5)
+    tower = {f"vision.blocks.{n}.attn.weight": rng.normal(size=(64, 80)) for n in range(30)}
+    one, two = (print_of(save_hf(tmp_path / str(n), replace(made(n, layers=5), extra=tower))) for n in (3, 4))
+    found = judge(one, two, NULL)
+    assert found.verdict is Verdict.SHARES_EMBEDDINGS and "30 tensors" in found.says
+
+
 def test_a_model_of_the_same_shape_that_began_apart_is_the_same_architecture_only(small, tmp_path):
     found = judge(small[1], print_of(save_hf(tmp_path, made(7, layers=5))), NULL)
     assert found.verdict is Verdict.SAME_ARCHITECTURE and not found.verdict.kin

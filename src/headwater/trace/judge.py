@@ -119,7 +119,9 @@ _PAIR = "Both files in whole: all neurons compared, and the difference of each t
 
 
 def _of_layers(case: _Case) -> _Answer | None:
-    aligned, shared = case.proves("aligned"), case.proves("hashes") and case.figure("hashes", "shared") >= 0.2 * min(
+    aligned = case.proves("aligned")
+    # Where layers could be compared and do not agree, what is shared is something else: a vision tower, embeddings.
+    shared = case.median is None and case.proves("hashes") and case.figure("hashes", "shared") >= 0.2 * min(
         case.figure("hashes", "of_a"), case.figure("hashes", "of_b"))
     if not (case.layers_carry or aligned or shared):
         return None
@@ -175,8 +177,9 @@ def _of_other_parts(case: _Case) -> _Answer | None:
     if case.above or case.evidence["embeddings"].strength == "strong" or case.proves("hashes"):
         grounds = [case.evidence[name].says for name in ("embeddings", "neurons", "hashes")
                    if case.evidence[name].strength != "none"]
-        return (Verdict.SHARES_EMBEDDINGS, "A and B have embeddings or the basis of the residual stream in common, and "
-                f"no layer: {' '.join(grounds)}", "A third model whose layers are in one and whose embeddings in both.")
+        return (Verdict.SHARES_EMBEDDINGS, "A and B have embeddings, the basis of the residual stream or parts beside "
+                f"it in common, and no layer: {' '.join(grounds)}",
+                "A third model whose layers are in one and whose embeddings in both.")
     return None
 
 
