@@ -1,5 +1,5 @@
-"""Find what a fingerprint is kin to among 100,000: seconds, recall, false votes, disk. The crowd is random bits, which is
-nearly what unrelated models are to one another; the real models there are to be had here are put among it."""
+"""Find what a fingerprint is kin to among 100,000: seconds, recall, false votes, disk. The crowd is random bits, which
+is nearly what unrelated models are to one another; the real models there are to be had here are put among it."""
 
 from __future__ import annotations
 

@@ -157,3 +157,19 @@ def test_graphml_is_xml_whatever_names_and_notes_hold(world, folders):
     world.trace.records.keep(base, base.head, kept.files, version=kept.version, body=b"x", problem=None,
                              about={**kept.about, "declared": "<a & \"b\" \x00\x1b]]>", "layers": None})
     minidom.parseString("".join(graphml(forest_of(world.trace, ANYONE))).encode())
+
+
+def test_a_grandparent_stands_behind_the_parent_also_where_both_agree(world, tmp_path):
+    base = made(0, layers=2, vocabulary=2000)
+    middle = noisy(base, 0.2)
+    folders = (save_hf(tmp_path / "a", base), save_gguf(tmp_path / "b", middle, "Q8_0"),
+               save_gguf(tmp_path / "c", noisy(middle, 0.2, seed=8), "Q4_0"))
+    repos = [world.push(name, folder) for name, folder in zip(("base", "middle", "grandchild"), folders, strict=True)]
+    for repo in repos:
+        world.read(repo)
+    found = world.of(repos[2])
+    assert found.closest.repo == "local/middle" and found.closest.direct
+    behind = [r for r in (*found.parents, *found.kin) if r.repo == "local/base"]
+    assert [r.direct for r in behind] == [False]
+    assert [r.repo for r in world.of(repos[1]).parents] == ["local/base"]
+    assert found.closest.order == "parent" and found.offer["base_model"] == ["local/middle"]

@@ -6,7 +6,7 @@ even a count is told. Reads records; starts no work but what `read_again` asks f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from headwater.core.errors import BadInput, NotFound, RepoNotFound
@@ -16,10 +16,13 @@ from headwater.trace.declared import RELATIONS, bases_of
 from headwater.trace.duties import Duties, duties_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.judgement import Judgement, Verdict
+from headwater.trace.tree import grow_tree
 from headwater.trace.work import enqueue, state_of
 
 Order = Literal["parent", "child", "open"]
 TEXT_MAX = 10_000
+FAMILY_MAX = 24
+"""Kin among which the tree is grown for one page."""
 _DISTANT = (Verdict.SHARES_EMBEDDINGS, Verdict.COMMON_ANCESTOR)
 
 
@@ -43,8 +46,10 @@ class Status:
 class Relative:
     """What stands on the other side of an edge. a, b: the names the judgement means by A and B.
 
-    order: whether it is parent or child of the model asked for, or the order is open. order_by: "weights", "declared",
-    or "" while it is open. also: other repos that hold the very same files. judgement: as Judgement.as_json.
+    order: whether it is parent or child of the model asked for, or the order is open. order_by: "weights", "tree" (it
+    follows from the other edges of the family), "declared", or "" while it is open. direct: whether no third model of
+    the family stands between the two, as far as is seen. also: other repos that hold the very same files. judgement:
+    as Judgement.as_json.
     """
 
     repo: str
@@ -59,6 +64,7 @@ class Relative:
     judgement: dict[str, Any]
     also: tuple[str, ...] = ()
     at: float = 0.0
+    direct: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
     same = tuple(p.repo.full_name for p in stands.pop(kept.id, []) if p.repo.id != repo.id) if not kept.problem else ()
     found = [(e, _relative(repo, kept, e, places)) for e in edges
              if (places := stands.get(e.b_id if e.a_id == kept.id else e.a_id))]
+    found = _placed_in_tree(trace, kept, found)
     kin = sorted((r for e, r in found if e.kin), key=_nearness)
     parents, closest = tuple(r for r in kin if r.order == "parent"), _closest(kin)
     named = {name.lower() for name, _ in bases_of(repo.card)}
@@ -142,8 +149,32 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         _offer(parents, closest, named), _shown_disputes(trace, viewer, repo))
 
 
-def _nearness(relative: Relative) -> tuple[bool, float, float]:
-    return (relative.verdict in _DISTANT, -(relative.agreement or 0.0), relative.at)
+def _nearness(relative: Relative) -> tuple[bool, bool, float, float]:
+    return (relative.verdict in _DISTANT, not relative.direct, -(relative.agreement or 0.0), relative.at)
+
+
+def _placed_in_tree(trace: Trace, kept: Kept, found: list[tuple[Edge, Relative]]) -> list[tuple[Edge, Relative]]:
+    """The same, with what the edges among the nearest kin say of who stands next to whom. Only of kin that is shown."""
+    near = sorted((pair for pair in found if pair[0].kin), key=lambda pair: _nearness(pair[1]))[:FAMILY_MAX]
+    ids = {end for edge, _ in near for end in (edge.a_id, edge.b_id)}
+    if len(ids) < 3:
+        return found
+    among = [e for e in trace.records.edges(ids) if {e.a_id, e.b_id} <= ids]
+    tree = grow_tree([str(n) for n in sorted(ids)],
+                     {(str(e.a_id), str(e.b_id)): Judgement.from_json(e.judgement) for e in among})
+    mine = {(b.child if b.parent == str(kept.id) else b.parent): b for b in tree.branches
+            if str(kept.id) in (b.parent, b.child)}
+    placed = []
+    for edge, relative in found:
+        other = edge.b_id if edge.a_id == kept.id else edge.a_id
+        branch = mine.get(str(other))
+        if other in ids and branch is None and edge.kin:
+            relative = replace(relative, direct=False)
+        elif branch is not None and branch.order == "tree" and relative.order == "open":
+            order: Order = "child" if branch.parent == str(kept.id) else "parent"
+            relative = replace(relative, order=order, order_by="tree")
+        placed.append((edge, relative))
+    return placed
 
 
 def _closest(kin: list[Relative]) -> Relative | None:

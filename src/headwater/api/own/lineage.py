@@ -54,7 +54,8 @@ class StatusShown(BaseModel):
 
 
 class RelativeShown(BaseModel):
-    """order: parent or child of the model asked for, or open; order_by: weights, declared, or empty. a, b: whom the
+    """order: parent or child of the model asked for, or open; order_by: weights, tree, declared, or
+    empty. direct: no third model is seen between the two. a, b: whom the
     judgement means by A and B. also: other repos with the same files. judgement: verdict, direction, agreement, null
     (n, max, as_high), layers (layer of a, of b, agreement), table (layers of a by layers of b), evidence, operation."""
 
@@ -63,6 +64,7 @@ class RelativeShown(BaseModel):
     verdict: str
     order: str
     order_by: str
+    direct: bool
     agreement: float | None
     declared: bool
     a: str
