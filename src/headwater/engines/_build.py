@@ -33,8 +33,8 @@ COMPILERS = ("c++", "g++", "clang++")
 SAID_MAX = 20_000
 CHUNK = 1 << 20
 WITHOUT = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
-"""GCC 12 drops stores into the tile configuration of llama.cpp's AMX code, and the result ends with an illegal
-instruction: a build without them is as fast as the form of the weights allows, and runs."""
+"""Compiled by GCC 12, llama.cpp's AMX code ended with an illegal instruction on a processor that has AMX; why is not
+proved. Without it the build runs."""
 _STEP = re.compile(rb"\[(\d+)/(\d+)\]")
 _BACKEND = '''
 from pathlib import Path
