@@ -167,7 +167,7 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
                 find_model=_find_model(hub), find_commit=_find_commit(hub), find_account=hub.accounts.get,
                 lay_out=lambda repo, commit: lay_out(hub, repo, commit),
                 list_files=lambda commit: [e.path for e in files(hub, commit)], stage=partial(stage, hub),
-                tmp=hub.tmp, now=hub.now)
+                tmp=hub.tmp, now=hub.now, list_models=_list_models(hub))
     hub.jobs.register("film", film_job(film), at_once=1)
     return film
 

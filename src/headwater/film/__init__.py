@@ -7,7 +7,7 @@ verb is a function whose first argument is Film.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.core.film import FilmEngine
@@ -23,7 +23,7 @@ class Film:
 
     find_model(actor, "owner/name@revision"): raises ModelNotFound. find_commit("owner/name", revision): of a model that
     somebody was allowed to use when the film was ordered; raises ModelNotFound when it is gone. lay_out(repo, commit):
-    its files as a folder. list_files(commit): their paths. stage(chunks, limit=…): receives bytes into a file of the
+    its files as a folder. list_files(commit): their paths. list_models(actor): every model one may read, at main. stage(chunks, limit=…): receives bytes into a file of the
     folder blobs are adopted from. tmp: a folder on the same disk. now: seconds since 1970.
     """
 
@@ -41,6 +41,9 @@ class Film:
     stage: Callable[..., Staged]
     tmp: Path
     now: Callable[[], float]
+    list_models: Callable[[Actor], list[tuple[Repo, Commit]]] = lambda actor: []
+    chosen: dict[str, str | None] = field(default_factory=dict, repr=False)
+    """The engine that films with a commit, by its name; see models.py."""
 
     @property
     def authority(self) -> Path:
