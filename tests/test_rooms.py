@@ -16,6 +16,12 @@ def allowed() -> dict[str, set[str]]:
     return {name: {part.strip() for part in parts.split(",") if part.strip()} | {name} for name, parts in rows}
 
 
+def test_every_test_file_has_a_name_of_its_own():
+    """pytest imports them by their bare names, and refuses the second of two."""
+    names = [path.name for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 def part_of(path: Path) -> str:
     inside = path.relative_to(SOURCE).parts
     return inside[0].removesuffix(".py")

@@ -13,8 +13,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "families")]
 def main() -> None:
     from conversations import FAMILIES
     from page import PAGE, page
-    from test_gguf import heard
-    from test_safetensors import talk_in_torch
+    from test_family_gguf import heard
+    from test_family_safetensors import talk_in_torch
 
     rows = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,8 @@ from headwater.api.openai.embeddings import EmbeddingsBody, _texts
 from headwater.api.openai.request import read_body
 from headwater.api.openai.responses import ResponsesBody
 from headwater.api.openai.responses import _asked as response_request
-from headwater.core.errors import BadInput
+from headwater.core.errors import BadInput, NotSignedIn
+from headwater.core.types import ANYONE
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -34,7 +35,7 @@ FACES = {
     "anthropic": (MessagesBody, messages_request), "count": (CountBody, messages_request),
     "ollama": (OllamaBody, ollama_request), "completions": (TextBody, text_request),
     "embeddings": (EmbeddingsBody, _texts),
-    "responses": (ResponsesBody, lambda body: response_request(None, None, body)),
+    "responses": (ResponsesBody, lambda body: asyncio.run(response_request(None, ANYONE, body, None))),
 }
 
 
@@ -59,5 +60,5 @@ def test_any_object_is_taken_or_refused(face, data):
     body |= data.draw(st.dictionaries(st.sampled_from(names), VALUES | st.lists(ITEM, max_size=2), max_size=3))
     try:
         assert asked(asyncio.run(read_body(Sent(json.dumps(body).encode()), kind))) is not None
-    except BadInput as error:
+    except (BadInput, NotSignedIn) as error:
         assert error.message.strip() and 400 <= error.status < 500

@@ -7,7 +7,7 @@ import pytest
 from chat_made import chat_over
 from conversations import FAMILIES
 from engine_samples import markov
-from test_gguf import talk
+from test_family_gguf import talk
 
 from headwater.api.anthropic.request import MessagesBody, messages_request
 from headwater.api.openai.request import ChatBody, chat_request

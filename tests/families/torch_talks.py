@@ -1,6 +1,6 @@
 """Run beside torch: talk with each family's safetensors through the engine `transformers`, as a worker serves it.
 
-Prints a JSON object: what was answered, by family. test_safetensors.py judges it.
+Prints a JSON object: what was answered, by family. test_family_safetensors.py judges it.
 """
 
 from __future__ import annotations

@@ -68,10 +68,14 @@ async def chat(request: Request, actor: ActorDep, body: Annotated[OllamaBody, De
     """Answer a conversation in Ollama's form: lines of JSON, or one object with stream=false."""
     if actor.account is None:
         raise NotSignedIn("Chat needs a token here.", hint="Make one with `headwater token create`.")
-    messages = [_message(n, message) for n, message in enumerate(body.messages)]
-    asked, warnings = read_asked(body, messages, extras("ollama", body))
+    asked, warnings = _asked(body)
     answer = Answer(get_app(request).chat, actor, asked, warnings)
     return UntilHangup(answer.send_whole if body.stream is False else answer.send_stream)
+
+
+def _asked(body: OllamaBody) -> tuple[ChatRequest, list[str]]:
+    messages = [_message(n, message) for n, message in enumerate(body.messages)]
+    return read_asked(body, messages, extras("ollama", body))
 
 
 def read_asked(body: AskedBody, messages: list[dict[str, Any]], warnings: list[str]) -> tuple[ChatRequest, list[str]]:
