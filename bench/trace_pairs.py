@@ -119,7 +119,7 @@ def redrawn(model: Made) -> Made:
     rng = np.random.default_rng(6)
 
     def other(array: np.ndarray) -> np.ndarray:
-        return array if array.ndim == 1 else rng.normal(size=array.shape).astype(np.float32) * array.std()
+        return array.mean() + rng.normal(size=array.shape).astype(np.float32) * array.std()
 
     return replace(model, embed=other(model.embed), layers=[{n: other(a) for n, a in y.items()} for y in model.layers])
 

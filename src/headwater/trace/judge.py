@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headwater.trace.compared import Compared
-from headwater.trace.direction import LESS_THAN_ROUNDING, both_are_children, find_direction
+from headwater.trace.direction import both_are_children, find_direction
 from headwater.trace.evidence import shelf
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judgement import Direction, Evidence, Judgement, NullFigures, Verdict
@@ -247,11 +247,9 @@ def _shuffled(case: _Case) -> bool:
 
 
 def _quantised(case: _Case) -> bool:
-    figures = case.evidence["precision"].figures
-    lattice = sorted(float(figures[f"lattice_{side}"] or 0) for side in "ab")
-    bits = sorted(float(figures[f"bits_{side}"] or 0) for side in "ab")
-    rounded = lattice[1] > 0.9 and lattice[0] < 0.1 and 0.85 < case.figure("aligned", "alike") < LESS_THAN_ROUNDING
-    return bits[0] < 12 <= bits[1] or rounded
+    """By the bits the files keep: numbers on few values may as well have been left by training (direction.py)."""
+    bits = sorted(case.figure("precision", f"bits_{side}") for side in "ab")
+    return bits[0] < 12 <= bits[1]
 
 
 def _embeddings_replaced(case: _Case) -> bool:
