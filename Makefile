@@ -1,6 +1,6 @@
 # make up    install and serve the hub, with a starter model
 # make test  install what the tests need and run them
-.PHONY: help up install test lint bench soak vendor messages clean
+.PHONY: help up install test lint bench calibrate cases soak vendor messages clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -26,11 +26,17 @@ $(VENV)/.tests: pyproject.toml $(VENV)/.installed
 
 test: $(VENV)/.tests ## install what tests need and run them all
 	$(BIN)/python tests/prepare.py
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff check src tests bench calibrate
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.tests ## measure beside the peers; writes docs/numbers.md
 	$(BIN)/python bench/run.py
+
+calibrate: $(VENV)/.tests ## train models apart and from each other, measure trace on them; writes docs/calibration.md
+	nice -n 10 $(BIN)/python -m calibrate
+
+cases: $(VENV)/.tests ## judge the named cases whose weights are at hand (FROM=a folder of owner/name, or https://a-hub)
+	$(BIN)/python -m calibrate cases $(FROM)
 
 soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times, load, real models
 	HEADWATER_KILLS=1000 $(BIN)/pytest tests/api/test_killed.py
