@@ -26,8 +26,9 @@ NULL = NullLibrary.load()
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """Five layers of SmolLM2, and their fingerprint in 16 bits."""
+    """Five layers and 16,000 words of SmolLM2, and their fingerprint in 16 bits."""
     part = part_of_smollm2(5)
+    part = replace(part, words=part.words[:16_000], embed=part.embed[:16_000])
     return part, print_of(save_hf(tmp_path_factory.mktemp("base"), part))
 
 

@@ -155,8 +155,8 @@ print((peak() - before) * 1024)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_bounded_for_wide_layers(tmp_path):
-    """Holes in a file: a layer 4,096 wide with 11,008 neurons, as in models of 7 billion parameters."""
-    width, inner, vocabulary = 4096, 11_008, 16_000
+    """Holes in a file: a layer 4,096 wide with 8,192 neurons, as in models of 7 billion parameters."""
+    width, inner, vocabulary = 4096, 8_192, 8_000
     shapes = {"model.embed_tokens.weight": (vocabulary, width)} | {
         f"model.layers.0.mlp.{name}_proj.weight": shape for name, shape in
         (("gate", (inner, width)), ("up", (inner, width)), ("down", (width, inner)))}
