@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from itertools import pairwise
 
 import httpx
 import networkx
@@ -217,8 +216,3 @@ def test_when_uploads_are_not_read_models_are_read_when_asked(tmp_path):
         server.flags["trace_uploads"] = 1
         server.start()  # and what was never read is read when the hub starts so
         lineage(server, "one")
-
-
-def test_orders_are_told_apart_from_each_other(hub, family):
-    tree = ask(hub, "").json()
-    assert all(a["id"] < b["id"] for a, b in pairwise(tree["nodes"]))

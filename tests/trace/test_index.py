@@ -54,14 +54,14 @@ def test_the_parent_is_found_when_the_child_came_first(tmp_path, thirty):
 def test_a_family_is_answered_by_its_head_and_its_nearest_members_and_does_not_drown_a_second_parent(tmp_path):
     index, base, other = Index(tmp_path / "index"), print_made(1), print_made(2)
     index.add(1, 0.0, base)
-    members = {n: changed(base, 0.05, n) for n in range(10, 80)}
+    members = {n: changed(base, 0.05, n) for n in range(10, 45)}
     for number, made in members.items():
         index.add(number, 0.0, made)
     index.add(500, 0.0, other)
     merged = replace(members[33], layers=changed(members[33], 0.02, 7).layers[:4] + other.layers[4:])
     found = ids(index.candidates(merged))
     assert set(found[:3]) == {500, 1, 33} and len(found) == 20
-    assert index._tables.stop == 72 and sum(p.shape[1] for p in index._tables._tail) == 2 * 126  # two heads in it
+    assert index._tables.stop == 37 and sum(p.shape[1] for p in index._tables._tail) == 2 * 126  # two heads in it
 
 
 def test_a_head_that_is_removed_goes_on_answering_for_its_family(tmp_path):

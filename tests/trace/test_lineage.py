@@ -47,8 +47,8 @@ class World:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    folder, base = tmp_path_factory.mktemp("models"), made(0, layers=2, vocabulary=2000)
-    return {"base": save_hf(folder / "base", base), "other": save_hf(folder / "other", made(5, layers=2)),
+    folder, base = tmp_path_factory.mktemp("models"), made(0, layers=1, vocabulary=1600)
+    return {"base": save_hf(folder / "base", base),
             "child": save_gguf(folder / "child", permuted(rotated(noisy(base, 0.05))))}
 
 
@@ -160,7 +160,7 @@ def test_graphml_is_xml_whatever_names_and_notes_hold(world, folders):
 
 
 def test_a_grandparent_stands_behind_the_parent_also_where_both_agree(world, tmp_path):
-    base = made(0, layers=2, vocabulary=2000)
+    base = made(0, layers=1, vocabulary=1600)
     middle = noisy(base, 0.2)
     folders = (save_hf(tmp_path / "a", base), save_gguf(tmp_path / "b", middle, "Q8_0"),
                save_gguf(tmp_path / "c", noisy(middle, 0.2, seed=8), "Q4_0"))
