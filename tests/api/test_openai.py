@@ -314,7 +314,7 @@ def test_a_worker_killed_mid_stream_ends_it_with_an_error_and_comes_back(served,
 
 
 def test_what_is_not_built_says_so_and_what_there_is(served, client):
-    for ask in (lambda: client.moderations.create(input="x"), lambda: client.files.list()):
+    for ask in (lambda: client.moderations.create(input="x"), lambda: client.batches.list()):
         with pytest.raises(openai.InternalServerError, match="There are GET /v1/models and POST") as refused:
             ask()
         assert refused.value.status_code == 501
