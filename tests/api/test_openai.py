@@ -223,7 +223,7 @@ def test_what_has_no_effect_is_reported(client):
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
     ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
-     "messages[0].content[0]"),
+     "messages"),
 ])
 def test_what_would_change_the_answer_is_refused(client, fields, param):
     with pytest.raises(openai.BadRequestError) as refused:
