@@ -58,7 +58,7 @@ def test_a_copy_trimmed_noised_shuffled_rotated_and_quantised_is_found(base, tmp
     found = judge(base[1], print_of(save_gguf(tmp_path, hidden, "Q4_0")), NULL)
     assert (found.verdict, found.direction) == (Verdict.PRUNED, "b-from-a")
     assert found.operation == "layers dropped, permuted or rotated, quantised, vocabulary changed"
-    assert [pair.a for pair in found.layers] == [0, 1, 3, 4] and found.agreement > 0.6
+    assert [pair.a for pair in found.layers] == [0, 1, 3, 4] and found.agreement > 0.4
 
 
 def test_noise_twice_the_weights_is_seen_through_row_by_row(base, tmp_path):
