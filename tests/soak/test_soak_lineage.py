@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 from huggingface_hub import HfApi
 from real_models import gemma_gguf, minilm_folder, qwen_small_gguf, smollm2_gguf
 from server import HubProcess
@@ -14,6 +15,7 @@ from server import HubProcess
 sys.path.append(str(Path(__file__).parents[1] / "trace"))
 from smollm2_disguised import disguised
 
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 SECTION = ("Where real models come from",
            "SmolLM2-135M (Q4_1), Gemma-3-270M, Qwen2.5-Coder-0.5B and MiniLM-L6 are uploaded with huggingface_hub, "
            "then SmolLM2 disguised: 2 % noise, neurons shuffled, tensors renamed, Q8_0. Seconds run from the end of "
