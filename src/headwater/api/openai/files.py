@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.types import Message, Receive
+from starlette.datastructures import UploadFile
 
 from headwater.api.deps import ActorDep, get_app
+from headwater.api.openai.form import chunks, read_form
 from headwater.api.openai.tools import Malformed
 from headwater.api.person import need_person
 from headwater.chat.types import UnsupportedParameter
-from headwater.core.errors import NotFound, TooLarge
+from headwater.core.errors import NotFound
 from headwater.core.types import Access, KeptFile
 from headwater.talks.files import PURPOSES, find, read, upload
 
 router = APIRouter(prefix="/v1/files", tags=["OpenAI"])
-FORM_MAX = 1_000_000
-"""Bytes a form may have beside the file."""
-CHUNK = 1024 * 1024
 _FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
     "type": "object", "required": ["file", "purpose"], "properties": {
         "file": {"type": "string", "format": "binary"}, "purpose": {"type": "string", "enum": list(PURPOSES)}}}}}}}
@@ -38,7 +32,7 @@ async def create_file(request: Request, actor: ActorDep) -> dict[str, Any]:
     400 for a PDF that cannot be read: encrypted, damaged, without text, or too much work."""
     account, talks = need_person(actor, Access.WRITE), get_app(request).talks
     limit = talks.settings.chat_file_max_bytes
-    form = await _form(request, limit + FORM_MAX)
+    form = await read_form(request, limit, "The setting chat_file_max_bytes says how many are accepted.")
     try:
         file, purpose = form.get("file"), form.get("purpose")
         if not isinstance(file, UploadFile):
@@ -49,7 +43,7 @@ async def create_file(request: Request, actor: ActorDep) -> dict[str, Any]:
             if name not in ("file", "purpose"):
                 raise UnsupportedParameter(f"{name[:100]} is not supported.", param=name[:100],
                                            hint="Files are kept until they are deleted.")
-        staged = await asyncio.to_thread(talks.stage, _chunks(file), limit=limit)
+        staged = await asyncio.to_thread(talks.stage, chunks(file), limit=limit)
         return _shown(await asyncio.to_thread(upload, talks, account, staged, file.filename or "file", purpose))
     finally:
         await form.close()
@@ -98,35 +92,6 @@ def delete_file(file_id: str, request: Request, actor: ActorDep) -> dict[str, An
     account, talks = need_person(actor, Access.WRITE), get_app(request).talks
     file = find(talks, account, file_id)
     return {"id": file.id, "object": "file", "deleted": talks.files.delete(account, file.id)}
-
-
-async def _form(request: Request, limit: int) -> FormData:
-    """The form, of at most `limit` bytes; its file is on disk by then. Raises TooLarge, Malformed."""
-    try:
-        return await Request(request.scope, _bounded(request.receive, limit)).form(max_files=1, max_fields=20)
-    except (MultiPartException, HTTPException) as error:
-        raise Malformed(f"body: is no multipart form ({getattr(error, 'message', None) or error.detail}).",
-                        None) from None
-
-
-def _bounded(receive: Receive, limit: int) -> Receive:
-    came = 0
-
-    async def within() -> Message:
-        nonlocal came
-        message = await receive()
-        came += len(message.get("body", b""))
-        if came > limit:
-            raise TooLarge(f"The file has more than {limit - FORM_MAX:,} bytes.",
-                           hint="The setting chat_file_max_bytes says how many are accepted.")
-        return message
-
-    return within
-
-
-def _chunks(file: UploadFile) -> Iterator[bytes]:
-    while chunk := file.file.read(CHUNK):
-        yield chunk
 
 
 def _shown(file: KeptFile) -> dict[str, Any]:

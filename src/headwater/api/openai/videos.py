@@ -11,17 +11,15 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 
 from headwater.api.deps import ActorDep, get_app
+from headwater.api.openai.form import FORM_MAX, chunks, read_form
 from headwater.api.openai.tools import Malformed
 from headwater.api.person import need_person
 from headwater.core.errors import BadInput, Conflict, NotBuilt, NotFound
@@ -33,7 +31,7 @@ from headwater.film.order import PHOTO_MAX, Asked, again, cancel, delete, find, 
 from headwater.film.recall import recall
 
 router = APIRouter(prefix="/v1/videos", tags=["OpenAI"])
-FORM_MAX = 1_000_000
+VIDEO_MAX = 500_000_000
 POLL_MS = 700
 STATES = {"queued": "queued", "running": "in_progress", "done": "completed", "failed": "failed", "cancelled": "failed"}
 VARIANTS = {"video": ("video", "video/mp4"), "thumbnail": ("poster", "image/webp"),
@@ -190,18 +188,12 @@ def _source(film: Film, account: Account, said: dict[str, Any], file: Staged | N
 async def _said(request: Request, film: Film,
                 file_field: str = "input_reference") -> tuple[dict[str, Any], Staged | None]:
     """(fields, the picture): of a multipart form, or of JSON with the picture as {"image_url": "data:..."}."""
-    limit = PHOTO_MAX * 4 // 3 + FORM_MAX
+    file_max = PHOTO_MAX if file_field == "input_reference" else VIDEO_MAX
     if request.headers.get("content-type", "").startswith("application/json"):
-        body = await _json(request, limit)
+        body = await _json(request, PHOTO_MAX * 4 // 3 + FORM_MAX)
         reference = body.pop(file_field, None) if file_field == "input_reference" else None
         return body, await asyncio.to_thread(_from_url, film, reference) if reference is not None else None
-    if int(request.headers.get("content-length") or 0) > limit:
-        raise BadInput(f"The request has more than {limit:,} bytes.", hint="Send a smaller picture.")
-    try:
-        form = await request.form(max_files=1, max_fields=60, max_part_size=FORM_MAX)
-    except (MultiPartException, HTTPException) as error:
-        raise Malformed(f"body: is no multipart form ({getattr(error, 'message', None) or error.detail}).",
-                        None) from None
+    form = await read_form(request, file_max, "Send a smaller file.")
     try:
         said = {name: value for name, value in form.items() if isinstance(value, str)}
         file = form.get(file_field)
@@ -209,7 +201,7 @@ async def _said(request: Request, film: Film,
             raise Malformed(f"{file_field}: must be a file.", file_field)
         if not isinstance(file, UploadFile):
             return said, None
-        return said, await asyncio.to_thread(film.stage, _chunks(file), limit=PHOTO_MAX)
+        return said, await asyncio.to_thread(film.stage, chunks(file), limit=file_max)
     finally:
         await form.close()
 
@@ -314,11 +306,6 @@ def _whole(said: dict[str, Any], name: str) -> int | None:
     if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,19}", value):
         raise Malformed(f"{name}: must be a whole number.", name)
     return int(value)
-
-
-def _chunks(file: UploadFile) -> Iterator[bytes]:
-    while chunk := file.file.read(1 << 20):
-        yield chunk
 
 
 def _forget(photo: Staged | None) -> None:
