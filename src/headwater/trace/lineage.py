@@ -16,7 +16,7 @@ from headwater.trace.declared import RELATIONS, bases_of
 from headwater.trace.duties import Duties, duties_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.judgement import Judgement, Verdict
-from headwater.trace.tree import grow_tree
+from headwater.trace.tree import Tree, grow_tree
 from headwater.trace.work import enqueue, state_of
 
 Order = Literal["parent", "child", "open"]
@@ -78,9 +78,22 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class Tie:
+    """Two who stand next to each other in the family's tree, by their repos' names; parent and child are in no order
+    where `order` is "open"."""
+
+    parent: str
+    child: str
+    order: Literal["weights", "tree", "declared", "open"]
+    verdict: str
+    agreement: float | None
+
+
+@dataclass(frozen=True)
 class Family:
     """Parents and kin nearest first. same: repos with the very same files. closest: the nearest kin that is not known
-    to be a child: the parent, as far as can be told, or None. offer: {base_model, relation} for the card, or None."""
+    to be a child: the parent, as far as can be told, or None. offer: {base_model, relation} for the card, or None.
+    ties: of the nearest kin, FAMILY_MAX of them, to draw the tree by."""
 
     repo: str
     revision: Oid
@@ -97,6 +110,7 @@ class Family:
     duties: Duties = field(default_factory=lambda: duties_of(None, []))
     offer: dict[str, Any] | None = None
     disputes: tuple[dict[str, Any], ...] = ()
+    ties: tuple[Tie, ...] = ()
 
 
 def status_of(trace: Trace, repo: Repo, revision: Oid) -> Status:
@@ -135,7 +149,8 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
     same = tuple(p.repo.full_name for p in stands.pop(kept.id, []) if p.repo.id != repo.id) if not kept.problem else ()
     found = [(e, _relative(repo, kept, e, places)) for e in edges
              if (places := stands.get(e.b_id if e.a_id == kept.id else e.a_id))]
-    found = _placed_in_tree(trace, kept, found)
+    tree = _grown(trace, found)
+    found = [(e, _placed(kept, e, r, tree)) for e, r in found]
     kin = sorted((r for e, r in found if e.kin), key=_nearness)
     parents, closest = tuple(r for r in kin if r.order == "parent"), _closest(kin)
     named = {name.lower() for name, _ in bases_of(repo.card)}
@@ -146,35 +161,51 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         tuple(r.repo for r in parents if not named & {n.lower() for n in (r.repo, *r.also)}),
         min((r for e, r in found if not e.kin), key=_nearness, default=None),
         duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)]),
-        _offer(parents, closest, named), _shown_disputes(trace, viewer, repo))
+        _offer(parents, closest, named), _shown_disputes(trace, viewer, repo), _ties(repo, kept, found, tree))
 
 
 def _nearness(relative: Relative) -> tuple[bool, bool, float, float]:
     return (relative.verdict in _DISTANT, not relative.direct, -(relative.agreement or 0.0), relative.at)
 
 
-def _placed_in_tree(trace: Trace, kept: Kept, found: list[tuple[Edge, Relative]]) -> list[tuple[Edge, Relative]]:
-    """The same, with what the edges among the nearest kin say of who stands next to whom. Only of kin that is shown."""
+def _grown(trace: Trace, found: list[tuple[Edge, Relative]]) -> Tree | None:
+    """The tree of the nearest kin, by fingerprints' numbers; None of fewer than three. Only of kin that is shown."""
     near = sorted((pair for pair in found if pair[0].kin), key=lambda pair: _nearness(pair[1]))[:FAMILY_MAX]
     ids = {end for edge, _ in near for end in (edge.a_id, edge.b_id)}
     if len(ids) < 3:
-        return found
+        return None
     among = [e for e in trace.records.edges(ids) if {e.a_id, e.b_id} <= ids]
-    tree = grow_tree([str(n) for n in sorted(ids)],
+    return grow_tree([str(n) for n in sorted(ids)],
                      {(str(e.a_id), str(e.b_id)): Judgement.from_json(e.judgement) for e in among})
-    mine = {(b.child if b.parent == str(kept.id) else b.parent): b for b in tree.branches
-            if str(kept.id) in (b.parent, b.child)}
-    placed = []
-    for edge, relative in found:
-        other = edge.b_id if edge.a_id == kept.id else edge.a_id
-        branch = mine.get(str(other))
-        if other in ids and branch is None and edge.kin:
-            relative = replace(relative, direct=False)
-        elif branch is not None and branch.order == "tree" and relative.order == "open":
-            order: Order = "child" if branch.parent == str(kept.id) else "parent"
-            relative = replace(relative, order=order, order_by="tree")
-        placed.append((edge, relative))
-    return placed
+
+
+def _placed(kept: Kept, edge: Edge, relative: Relative, tree: Tree | None) -> Relative:
+    """The same, with what the tree says of who stands next to whom."""
+    if tree is None or not edge.kin:
+        return relative
+    me, other = str(kept.id), str(edge.b_id if edge.a_id == kept.id else edge.a_id)
+    branch = next((b for b in tree.branches if {b.parent, b.child} == {me, other}), None)
+    if branch is None:
+        members = {name for family in tree.families for name in family}
+        return replace(relative, direct=False) if {me, other} <= members else relative
+    if branch.order == "tree" and relative.order == "open":
+        return replace(relative, order="child" if branch.parent == me else "parent", order_by="tree")
+    return relative
+
+
+def _ties(repo: Repo, kept: Kept, found: list[tuple[Edge, Relative]], tree: Tree | None) -> tuple[Tie, ...]:
+    """Who is drawn next to whom: those next to this model as its page orders them, the others as the tree does."""
+    names = {str(e.b_id if e.a_id == kept.id else e.a_id): r.repo for e, r in found} | {str(kept.id): repo.full_name}
+    mine = [_tie(repo.full_name, r) for e, r in found if e.kin and r.direct][:FAMILY_MAX]
+    others = [Tie(names[b.parent], names[b.child], b.order, str(b.verdict), b.agreement)
+              for b in (tree.branches if tree is not None else ()) if str(kept.id) not in (b.parent, b.child)]
+    return (*mine, *others)
+
+
+def _tie(name: str, relative: Relative) -> Tie:
+    ends = (name, relative.repo) if relative.order == "child" else (relative.repo, name)
+    order: Any = relative.order_by or "open"
+    return Tie(*ends, order, relative.verdict, relative.agreement)
 
 
 def _closest(kin: list[Relative]) -> Relative | None:

@@ -108,6 +108,16 @@ class DisputeShown(BaseModel):
     at: float
 
 
+class TieShown(BaseModel):
+    """Two who stand next to each other in the family's tree. order: weights, tree, declared, or open."""
+
+    parent: str
+    child: str
+    order: str
+    verdict: str
+    agreement: float | None
+
+
 class FamilyShown(BaseModel):
     """closest: the nearest kin not known to be a child: the parent as far as can be told. kin: those whose order is
     open. undeclared: parents the card does not name. offer: what the card could say, for POST …/card, or null."""
@@ -127,6 +137,7 @@ class FamilyShown(BaseModel):
     duties: DutiesShown
     offer: dict[str, Any] | None
     disputes: list[DisputeShown]
+    ties: list[TieShown]
 
 
 class PairShown(BaseModel):
