@@ -135,6 +135,8 @@ class FilmEngine(Protocol):
     """Makes the frames of a film. Runs in a child process of its own, under limits; knows no hub and no database."""
 
     name: str
+    usual: str
+    """owner/name of the repo it takes where nobody names a model and the hub has it; "" for none."""
 
     def available(self) -> str | None:
         """None when it can run here, else the sentence that says how to install it."""

@@ -6,6 +6,7 @@ the model pinned to its revision, so a restart, or a second order of the same, m
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -162,8 +163,9 @@ def again(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed:
     asked = Asked(**{name: kept.asked[name] for name in (
         "prompt", "model", "negative", "seconds", "fps", "steps", "guidance", "preset", "camera", "more")},
         size=(kept.asked["width"], kept.asked["height"]), remixed_from=kept.id)
-    if kept.asked["revision"]:
-        asked = replace(asked, model=f"{asked.model}@{kept.asked['revision']}")
+    # By name: what is the first choice now may not have been when the film was made.
+    asked = replace(asked, model=f"{asked.model}@{kept.asked['revision']}" if kept.asked["revision"] else
+                    f"headwater/{kept.asked['engine']}")
     photo = film.files.get(account.id, kept.photo) if kept.photo else None
     if kept.photo and photo is None:
         raise NotFound("The photo this film was made of is gone.", hint="Order a new film with it.")
@@ -210,6 +212,11 @@ def _engine_for(film: Film, actor: Actor, model: str, has_photo: bool) -> tuple[
         for candidate in ([name] if model else BUILT_IN):
             if candidate in film.engines.names() and (model or film.engines[candidate].available() is None):
                 engine = film.engines[candidate]
+                if engine.usual:
+                    with contextlib.suppress(ModelNotFound):
+                        repo, commit = film.find_model(actor, engine.usual)
+                        if engine.accepts(tuple(film.list_files(commit))) is None:
+                            return engine, repo.full_name, commit.oid, Path(film.lay_out(repo, commit).folder)
                 if engine.describe(None).needs_model:
                     break
                 return engine, "", "", None

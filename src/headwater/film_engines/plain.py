@@ -43,6 +43,7 @@ _WORDS = (
 
 class Plain:
     name = "plain"
+    usual = ""
 
     def available(self) -> str | None:
         return None
