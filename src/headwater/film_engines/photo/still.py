@@ -1,0 +1,109 @@
+"""The photo as it comes in: opened within bounds, upright, at the size the film needs, and cleaned for the face models.
+
+Knows files and pixels; finds nothing in them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from headwater.core.errors import BadInput
+
+PIXELS_MAX = 50_000_000
+ROOM = 1.3
+"""Photo pixels kept for each film pixel, so that a camera that comes closer still has something to show."""
+CLEAN_SIDE = 900
+NOISE_MIN = 3.0
+"""Standard deviation of grain, of 255, from which a photo is cleaned before faces are looked for."""
+
+
+def open_still(path: Path, film: tuple[int, int]) -> np.ndarray:
+    """uint8 RGB, upright by EXIF, no larger than a film of (width, height) can use. Transparent parts become white.
+
+    Raises BadInput when it cannot be read or has more than PIXELS_MAX pixels (before its pixels are read).
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > PIXELS_MAX:
+                raise BadInput(f"The photo has {image.width * image.height / 1e6:.0f} megapixels; "
+                               f"the most is {PIXELS_MAX / 1e6:.0f}.", hint="Make it smaller first.")
+            if min(image.size) < 16:
+                raise BadInput(f"The photo is {image.width}x{image.height} pixels; a film needs 16 a side at least.")
+            upright = ImageOps.exif_transpose(image)
+            scale = min(1.0, ROOM * max(film[0] / upright.width, film[1] / upright.height))
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                clear = upright.convert("RGBA")
+                upright = Image.new("RGB", clear.size, "white")
+                upright.paste(clear, mask=clear.getchannel("A"))
+            upright = _eight_bits(upright).convert("RGB")
+            size = (max(16, round(upright.width * scale)), max(16, round(upright.height * scale)))
+            if size != upright.size:
+                upright = upright.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+            return np.array(upright)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"The photo cannot be read: {error}.", hint="Save it as JPEG, PNG or WebP.") from None
+
+
+def open_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """float32 (height, width), 1 where painted. size: (width, height) of the photo. Raises BadInput."""
+    import cv2
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > PIXELS_MAX:
+                raise BadInput("The brush's mask is too large.", hint="Paint it at the photo's size.")
+            # A painted layer says by its alpha where it was painted, a black and white one by its light.
+            grey = image.getchannel("A") if image.mode in ("RGBA", "LA") and image.getextrema()[-1][0] < 255 \
+                else image.convert("L")
+            mask = np.asarray(grey, np.float32) / 255
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"A brush's mask cannot be read: {error}.", hint="Save it as PNG.") from None
+    return cv2.resize(mask, size, interpolation=cv2.INTER_AREA if mask.shape[1] > size[0] else cv2.INTER_LINEAR)
+
+
+def cleaned(photo: np.ndarray) -> np.ndarray:
+    """What the face models are shown: the photo without grain and with its full contrast, of the same size. Old prints
+    are flat and grainy, and the detector fails on them as they are."""
+    import cv2
+
+    seen = photo
+    grain = noise(photo)
+    if grain > NOISE_MIN:
+        scale = min(1.0, CLEAN_SIDE / max(photo.shape[:2]))
+        small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        strength = min(14.0, 0.9 * noise(small) + 1)
+        small = cv2.fastNlMeansDenoisingColored(small, None, strength, strength, 5, 15)
+        seen = cv2.resize(small, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    low, high = np.percentile(seen[::4, ::4].mean(axis=2), [0.5, 99.5])
+    if high - low < 8:
+        return seen
+    if high - low > 200:
+        return seen
+    return np.clip((seen.astype(np.float32) - low) * (245 / (high - low)) + 5, 0, 255).astype(np.uint8)
+
+
+def noise(photo: np.ndarray) -> float:
+    """Standard deviation of the grain, of 255: the middle of small blocks' residues, so edges do not count."""
+    import cv2
+
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    rest = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6)
+    height, width = (side // 16 * 16 for side in rest.shape)
+    blocks = rest[:height, :width].reshape(height // 16, 16, width // 16, 16)
+    return float(np.percentile(blocks.std(axis=(1, 3)), 30))
+
+
+def _eight_bits(image: object) -> object:
+    """16-bit and float greys brought to 8 bits by their own range: Pillow would cut them off at 255."""
+    from PIL import Image
+
+    if image.mode not in ("I", "I;16", "I;16B", "F"):  # type: ignore[attr-defined]
+        return image
+    values = np.nan_to_num(np.asarray(image, np.float64))
+    low, high = float(values.min()), float(values.max())
+    return Image.fromarray(np.uint8(255 * (values - low) / max(high - low, 1e-9)))
