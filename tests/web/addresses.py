@@ -8,7 +8,8 @@ from headwater.web import PAGES
 
 # What stands for each parameter of a route; a page with another one adds it here.
 SAMPLES = {"owner": "reader", "name": "Streamlet-8K", "revision": "main", "path": "README.md", "org": "watershed",
-           "key": "s" * 32, "conversation": "c" * 32}
+           "key": "s" * 32, "conversation": "c" * 32,
+           "film": f"video_{'f' * 32}"}
 SPECIAL = {
     "/{owner}/{name}/tree/{revision}/{path:path}": "/reader/Streamlet-8K/tree/main/notes",
     "/datasets/{owner}/{name}/tree/{revision}/{path:path}": None,

@@ -18,7 +18,9 @@ import uvicorn
 
 from headwater.app import App, open_app
 from headwater.core.settings import load
-from headwater.core.types import Access, Actor, Conversation, Kind, Message, Repo
+from headwater.core.types import Access, Actor, Conversation, KeptFilm, Kind, Message, Repo
+from headwater.film.make import film_job
+from headwater.film.order import keep_file
 from headwater.hub import accounts, repos
 from headwater.hub.commit import Add, Delete, commit
 from headwater.talks.files import upload
@@ -174,6 +176,21 @@ def fill_hub(app: App, owner: Actor) -> None:
     hub.accounts.set_role(org, other, Access.WRITE, by=owner)
     make("delta-tokenizer", {"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {}}}'}, of="watershed")
     talk(app, owner)
+    film(app, owner)
+
+
+def film(app: App, owner: Actor) -> None:
+    """A small film that is made, one that came to nothing, and one nobody wanted any more."""
+    here, staged = app.film, app.film.stage([picture(320, 240)], limit=1_000_000)
+    photo = keep_file(here, owner.account, staged, "photo", "image/png")
+    asked = {"engine": "plain", "kind": "i2v", "model": "", "revision": "", "prompt": "The river comes closer",
+             "negative": "", "seconds": 1.0, "fps": 6, "width": 96, "height": 72, "seed": 7, "steps": None,
+             "guidance": None, "preset": "normal", "camera": {"zoom": 4.0}, "more": {}, "notes": ["A note to read."]}
+    for name, state, error in (("f", "queued", None), ("e", "failed", "The film needs more memory."),
+                               ("d", "cancelled", None)):
+        here.films.add(KeptFilm(f"video_{name * 32}", owner.account.id, None, state, asked, photo.id, None, None, None,
+                                None, error, None, None, None, 1.7e9, None))
+    film_job(here)({"film_id": f"video_{'f' * 32}"}, lambda *said, **more: None)
 
 
 def talk(app: App, owner: Actor) -> None:

@@ -23,8 +23,9 @@ class Film:
 
     find_model(actor, "owner/name@revision"): raises ModelNotFound. find_commit("owner/name", revision): of a model that
     somebody was allowed to use when the film was ordered; raises ModelNotFound when it is gone. lay_out(repo, commit):
-    its files as a folder. list_files(commit): their paths. list_models(actor): every model one may read, at main. stage(chunks, limit=…): receives bytes into a file of the
-    folder blobs are adopted from. tmp: a folder on the same disk. now: seconds since 1970.
+    its files as a folder. list_files(commit): their paths. list_models(actor): every model one may read, at main.
+    stage(chunks, limit=…): receives bytes into a file of the folder blobs are adopted from. tmp: a folder on the same
+    disk. now: seconds since 1970.
     """
 
     settings: Settings

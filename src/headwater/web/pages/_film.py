@@ -1,0 +1,104 @@
+"""What the pages of film share: who films, a form with one large file, and a film as a page shows it. Knows no engine.
+
+A form is read here and not by FastAPI, so that its file is bounded while it arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from headwater.core.errors import BadInput, Forbidden, TooLarge
+from headwater.core.types import Access, Account, Actor, Job, KeptFilm, Staged
+from headwater.film import Film, credit
+from headwater.film.make import preview_path
+from headwater.film.order import job_of, settled
+from headwater.hub.access import need_scope
+from headwater.web.site import app_of
+
+FORM_MAX = 1_000_000
+SOURCES = {credit.GENERATED: "generated", credit.GENERATED_FROM_PHOTO: "mixed", credit.ANIMATED_PHOTO: "moved"}
+"""What a credential calls the pictures' origin, as the pages name it."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """left: seconds that are still to go, None while that cannot be told. preview: its address, None while there is
+    none."""
+
+    film: KeptFilm
+    job: Job | None
+    left: float | None
+    preview: str | None
+
+    @property
+    def going(self) -> bool:
+        return self.film.state in ("queued", "running")
+
+
+def film_of(request: Request) -> Film:
+    return app_of(request).film
+
+
+def person(actor: Actor, need: Access = Access.READ) -> Account:
+    """Whose films these are. Raises NotSignedIn, Forbidden."""
+    account = need_scope(actor, need)
+    if actor.repos is not None:
+        raise Forbidden("This token opens only the repos it was made for, and no films.")
+    return account
+
+
+def shown(film: Film, kept: KeptFilm) -> Shown:
+    """The film as it stands now."""
+    kept = settled(film, kept)
+    if kept.state not in ("queued", "running"):
+        return Shown(kept, None, None, None)
+    job, left, preview = job_of(film, kept), None, None
+    if job and job.started_at and job.total and job.done:
+        left = max(0.0, (film.now() - job.started_at) / job.done * (job.total - job.done))
+    path = preview_path(film, kept)
+    if path.exists():
+        preview = f"/v1/videos/{kept.id}/preview?at={job.done if job else 0}"
+    return Shown(kept, job, left, preview)
+
+
+async def form_of(request: Request, film: Film, field: str, limit: int) -> tuple[dict[str, str], Staged | None]:
+    """(the texts of a multipart form, its file). Raises BadInput, TooLarge while it still arrives."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise BadInput("This wants a form with a file.")
+    try:
+        form = await _parser(request.headers, _bounded(request, limit + FORM_MAX)).parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise BadInput(f"The form cannot be read: {getattr(error, 'message', error)}.") from None
+    try:
+        said = {name: value.replace("\0", "") for name, value in form.items() if isinstance(value, str)}
+        file = form.get(field)
+        if not isinstance(file, UploadFile) or not file.size:
+            return said, None
+        return said, await asyncio.to_thread(film.stage, _chunks(file), limit=limit)
+    finally:
+        await form.close()
+
+
+def _parser(headers: Headers, stream: Any) -> MultiPartParser:
+    return MultiPartParser(headers, stream, max_files=1, max_fields=60, max_part_size=FORM_MAX)
+
+
+async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"At most {limit:,} bytes are taken.", hint="Choose a smaller file.")
+        yield chunk
+
+
+def _chunks(file: UploadFile) -> Iterator[bytes]:
+    while chunk := file.file.read(1 << 20):
+        yield chunk

@@ -1,0 +1,91 @@
+"""One film: how far it is, and once it is made the player, what made it, its credential, and what to do with it.
+
+Knows what is kept of a film; makes nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import Response
+
+from headwater.core.errors import CorruptFile, HeadwaterError
+from headwater.core.types import Access, Account, Actor, KeptFilm
+from headwater.film import Film, credit
+from headwater.film.order import again, cancel, delete, find
+from headwater.web.pages._film import SOURCES, film_of, person, shown
+from headwater.web.pages._film_terms import terms
+from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page, segment
+
+router = APIRouter()
+
+
+@router.get("/film/watch/{film}")
+def watch(request: Request, who: VisitorDep, film: str) -> Response:
+    """htmx asks for the upper part alone, every second until the film is made."""
+    here, account = film_of(request), person(who.actor)
+    kept = find(here, account, segment(film))
+    if "hx-request" in request.headers:
+        return page(request, "parts/film_screen.html", one=shown(here, kept))
+    return _page(request, here, who.actor, account, kept)
+
+
+@router.post("/film/watch/{film}/again", dependencies=OWN_FORM)
+def once_more(request: Request, who: VisitorDep, film: str, prompt: Annotated[str | None, Form()] = None,
+              seed: Annotated[str, Form()] = "new") -> Response:
+    """The same order with a new seed, or with the same seed and other words."""
+    here, account = film_of(request), person(who.actor, Access.WRITE)
+    kept = find(here, account, segment(film))
+    changed: dict[str, Any] = {} if prompt is None else {"prompt": prompt.replace("\0", "").strip()}
+    if seed == "same":
+        changed["seed"] = kept.asked["seed"]
+    try:
+        return go(f"/film/watch/{again(here, who.actor, account, kept, **changed).id}")
+    except HeadwaterError as error:
+        return _page(request, here, who.actor, account, kept, problem=error)
+
+
+@router.post("/film/watch/{film}/cancel", dependencies=OWN_FORM)
+def give_up(request: Request, who: VisitorDep, film: str) -> Response:
+    here = film_of(request)
+    cancel(here, find(here, person(who.actor, Access.WRITE), segment(film)))
+    return go("/film")
+
+
+@router.post("/film/watch/{film}/delete", dependencies=OWN_FORM)
+def remove(request: Request, who: VisitorDep, film: str) -> Response:
+    here, account = film_of(request), person(who.actor, Access.WRITE)
+    delete(here, account, find(here, account, segment(film)))
+    return go("/film")
+
+
+def _page(request: Request, here: Film, actor: Actor, account: Account, kept: KeptFilm,
+          problem: HeadwaterError | None = None) -> Response:
+    one = shown(here, kept)
+    told, why = _credential(here, account, one.film)
+    return page(request, "film_watch.html", status=problem.status if problem else 200, one=one, problem=problem,
+                credential=told, unread=why, terms=terms(app_of(request).hub, actor, kept.asked["model"]),
+                recipe=json.dumps(told.recipe, indent=2, ensure_ascii=False) if told and told.recipe else None,
+                sources=SOURCES)
+
+
+def _credential(here: Film, account: Account, kept: KeptFilm) -> tuple[credit.Credential | None, str | None]:
+    """(what the kept file itself says, checked now; why it could not be read). Both None while there is no film."""
+    file = here.files.get(account.id, kept.video or "")
+    if file is None:
+        return None, None
+    trusted = [credit.authority(here.authority).trusted]
+    try:
+        if path := here.blobs.path(file.digest):
+            return credit.check(Path(path), trusted), None
+        with tempfile.NamedTemporaryFile(dir=here.tmp, suffix=".mp4") as copy:  # kept in an object store
+            for chunk in here.blobs.read(file.digest):
+                copy.write(chunk)
+            copy.flush()
+            return credit.check(Path(copy.name), trusted), None
+    except CorruptFile as error:
+        return None, str(error)
