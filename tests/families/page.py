@@ -30,7 +30,7 @@ LEFT_OUT = (
     ("llamacpp", "Baichuan 1, 2", "roles as text", "`<reserved_106>` is a token that text never becomes: its number is "
      "sent instead. A request with tools goes as text all the same, and its roles in pieces"),
     ("llamacpp", "Baichuan 2", "NormHead", "llama.cpp has none: the head must have been normalised when the GGUF was "
-     "made, as Baichuan's own notes say. Nothing in the file's header tells"),
+     "made, as Baichuan's own notes say; `headwater doctor` measures its rows and says when it was not"),
     ("llamacpp", "DeepSeek", "its end as text", "with some of its templates llama.cpp writes the end into the answer; "
      "it is cut off as a stop text"),
     ("llamacpp", "DeepSeek V3.1, R1 distilled", "llama.cpp's habit of switching thinking on", "unasked, the template's "

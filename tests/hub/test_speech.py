@@ -2,6 +2,9 @@
 
 import json
 
+import gguf
+import numpy as np
+import pytest
 from llama_cpp_files import vocabulary
 
 from headwater.core.types import Actor, Repo
@@ -42,3 +45,20 @@ def test_a_jinja_file_in_the_repo_goes_before_the_template_in_the_gguf(hub, owne
     assert speech(hub, repo, head).template.source == "chat_template.jinja"
     checks, _ = examine_model(hub, repo, head)
     assert any(c.name == "template" and c.state == "bad" for c in checks)
+
+
+@pytest.mark.parametrize(("length", "told"), [(1.0, False), (3.0, True)])
+def test_a_baichuan_2_whose_head_was_not_normalised_is_told(hub, owner, repo, tmp_path, length, told):
+    words = [f"w{n}" for n in range(300)]
+    words[195:197] = ["<reserved_106>", "<reserved_107>"]
+    draws = np.random.default_rng(0).standard_normal((300, 32)).astype(np.float32)
+    writer = gguf.GGUFWriter(tmp_path / "b.gguf", "baichuan")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(words)
+    writer.add_token_types([gguf.TokenType.NORMAL] * 300)
+    writer.add_tensor("output.weight", (length * draws / np.linalg.norm(draws, axis=1, keepdims=True)).astype("f2"))
+    writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file(), writer.close()
+    put(hub, owner, repo, {"b.gguf": (tmp_path / "b.gguf").read_bytes()})
+    remarks = {remark.code: remark for remark in speech(hub, repo, resolve(hub, repo, "main")).remarks}
+    assert ("plain-head" in remarks) == told and "default" in remarks
+    assert not told or "3.00 to 3.00 long" in remarks["plain-head"].says
