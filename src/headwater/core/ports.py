@@ -18,6 +18,7 @@ from headwater.core.types import (
     Card,
     Commit,
     Conversation,
+    Delta,
     Digest,
     Dispute,
     Edge,
@@ -176,8 +177,8 @@ class Holdings(Protocol):
         answers is nobody's business outside."""
 
     def sweep(self, *, grace_s: float, limit: int, delete: Callable[[Digest], None]) -> list[tuple[Digest, int]]:
-        """Delete up to `limit` digests that no commit or file names, no live lease holds and that are older than the
-        grace. Each goes in a transaction of its own, with `delete` called inside it. Returns (digest, bytes)."""
+        """Delete up to `limit` digests that no commit, file or difference names, no live lease holds and that are older
+        than the grace. Each goes in a transaction of its own, `delete` called inside it. Returns (digest, bytes)."""
 
     def all(self) -> Iterator[tuple[Digest, int]]:
         """Every digest believed kept, with its size."""
@@ -186,6 +187,37 @@ class Holdings(Protocol):
         """Scan results by digest, of those scanned; a digest not yet scanned is left out."""
 
     def found(self, digest: Digest, finding: Finding) -> None: ...
+
+
+class Deltas(Protocol):
+    """Which bytes are kept as the difference to others. One deep: no base is itself kept so. These rows go with the
+    bytes they are of; a base is not swept while one of them names it. How bytes are kept, not what: no audit rows."""
+
+    def begin(self, digest: Digest, base: Digest, packed: Digest, size: int) -> bool:
+        """The difference is about to be kept, in place of a row in state plain. False: either is not kept any more,
+        the base is itself a difference, the digest is a base of others, or a row there is says something else."""
+
+    def turn(self, digest: Digest, state: str) -> bool:
+        """making → ready, or ready → leaving. False if the row is gone."""
+
+    def forget(self, digest: Digest) -> None: ...
+
+    def passed_over(self, digest: Digest) -> None:
+        """It was tried and saved too little."""
+
+    def get(self, digest: Digest) -> Delta | None: ...
+
+    def of(self, digests: Iterable[Digest]) -> dict[Digest, Delta]:
+        """Of these digests, those with a row."""
+
+    def bases(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Of these digests, those that others are kept as the difference to."""
+
+    def all(self) -> list[Delta]:
+        """Every row but those in state plain."""
+
+    def stranded(self) -> list[Delta]:
+        """Those ready whose base nothing else holds, while they themselves are still wanted."""
 
 
 class Conversations(Protocol):

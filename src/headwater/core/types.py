@@ -250,6 +250,20 @@ class AuditRow:
 
 
 @dataclass(frozen=True)
+class Delta:
+    """Bytes kept as the difference to others. base: the digest of those, always kept whole. packed: the digest under
+    which the difference is kept, `size` bytes. state: making (being written: nobody may rely on it), ready, leaving
+    (the bytes are whole again), or plain (it was tried and saved too little; base and packed are None)."""
+
+    digest: Digest
+    base: Digest | None
+    packed: Digest | None
+    size: int
+    state: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Finding:
     """What a scan says of one file. level: safe, notice (runs code if asked to), suspicious, dangerous."""
 

@@ -20,7 +20,7 @@ from headwater.core.types import Digest
 from headwater.storage import migrations
 from headwater.storage.database import Database, among
 from headwater.storage.migrations import migrate
-from headwater.storage.tables import metadata
+from headwater.storage.tables import deltas, metadata
 
 FORMAT = 1
 _BATCH = 500
@@ -38,7 +38,7 @@ class SqlArchive:
             schema = connection.scalar(text("SELECT version_num FROM alembic_version"))
             yield _line({"headwater": FORMAT, "schema": schema})
             count = 0
-            for table in metadata.sorted_tables:
+            for table in (t for t in metadata.sorted_tables if t is not deltas):  # a backup holds every file whole
                 yield _line({"table": table.name, "columns": table.columns.keys()})
                 for row in connection.execution_options(yield_per=_BATCH).execute(select(table)):
                     count += 1

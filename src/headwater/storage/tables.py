@@ -203,6 +203,18 @@ repo_blobs = Table(
     sqlite_with_rowid=False,
 )
 
+# Which bytes are kept as the difference to others (hub/descent.py). state: making, ready, leaving, or plain: it was
+# tried and saved too little. The base stays while somebody needs it: the database itself refuses to forget it.
+deltas = Table(
+    "deltas", metadata,
+    Column("digest", Key, ForeignKey("blobs.digest", ondelete="CASCADE"), primary_key=True),
+    Column("base", Key, ForeignKey("blobs.digest"), index=True),
+    Column("packed", Key),
+    Column("size", BigInteger, nullable=False),
+    Column("state", Key, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 findings = Table(
     "findings", metadata,
     Column("digest", Key, ForeignKey("blobs.digest", ondelete="CASCADE"), primary_key=True),

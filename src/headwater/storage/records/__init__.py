@@ -13,6 +13,7 @@ from headwater.core.ports import (
     Accounts,
     Bus,
     Conversations,
+    Deltas,
     Files,
     Films,
     History,
@@ -42,6 +43,7 @@ class Records:
     files: Files
     lineage: Lineage
     films: Films
+    deltas: Deltas
 
     def close(self) -> None:
         self.engine.dispose()
@@ -57,6 +59,7 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     from headwater.storage.records.accounts import SqlAccounts
     from headwater.storage.records.bus import SqlBus
     from headwater.storage.records.conversations import SqlConversations
+    from headwater.storage.records.deltas import SqlDeltas
     from headwater.storage.records.files import SqlFiles
     from headwater.storage.records.films import SqlFilms
     from headwater.storage.records.history import SqlHistory
@@ -70,4 +73,5 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     upgrade(database)
     return Records(database.engine, database, SqlRepos(database), SqlHistory(database), SqlHoldings(database),
                    SqlAccounts(database), SqlBus(database), SqlSpending(database), SqlResponses(database),
-                   SqlConversations(database), SqlFiles(database), SqlLineage(database), SqlFilms(database))
+                   SqlConversations(database), SqlFiles(database), SqlLineage(database), SqlFilms(database),
+                   SqlDeltas(database))

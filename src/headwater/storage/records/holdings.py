@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, sel
 from headwater.core.errors import Conflict, RepoNotFound
 from headwater.core.types import Digest, Finding, Repo
 from headwater.storage.database import Database, among, insert
-from headwater.storage.tables import blobs, files, findings, leases, repo_blobs, repos
+from headwater.storage.tables import blobs, deltas, files, findings, leases, repo_blobs, repos
 
 _PAGE = 2000
 _CLAIMED_S = 86_400.0
@@ -106,6 +106,7 @@ class SqlHoldings:
             blobs.c.created_at <= now - grace_s,
             ~exists().where(repo_blobs.c.digest == blobs.c.digest),
             ~exists().where(files.c.digest == blobs.c.digest),
+            ~exists().where(deltas.c.base == blobs.c.digest),
             ~exists().where(leases.c.digest == blobs.c.digest, leases.c.expires_at > now),
         )
 
