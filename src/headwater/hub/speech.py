@@ -3,15 +3,20 @@ because a revision never changes and its template runs in a process of its own."
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headwater.core.errors import CorruptFile, HeadwaterError
 from headwater.core.types import Commit, Repo
 from headwater.hub import Hub, browse
 from headwater.hub.facts import _Kept, _Look, facts
 from headwater.weights import marks
+from headwater.weights.header import Header
 from headwater.weights.source import RangeSource
-from headwater.weights.speech import Speech, Voice, audit
+from headwater.weights.speech import Remark, Speech, Voice, audit
+from headwater.weights.values import row_count, rows
 
 KEPT = 256
+HEAD_ROWS = 256
 PIECES_BYTES = 16_000_000
 """Bytes of a SentencePiece model that are read; Gemma's, the largest seen, has 4 MB."""
 
@@ -29,9 +34,31 @@ def _listen(hub: Hub, repo: Repo, commit: Commit) -> Speech | None:
     tokenizer = look.object("tokenizer_config.json") or {}
     if found.description.chat_template is None and not tokenizer and "tokenizer.ggml.model" not in said:
         return None
-    return audit(Voice(look.object("config.json") or {}, look.object("generation_config.json") or {}, tokenizer, said,
-                       _marks(look, next(iter(found.headers), "") if said else None, tokenizer),
-                       found.description.chat_template))
+    path = next(iter(found.headers), "") if said else None
+    voice = Voice(look.object("config.json") or {}, look.object("generation_config.json") or {}, tokenizer, said,
+                  _marks(look, path, tokenizer), found.description.chat_template)
+    heard = audit(voice)
+    if path and (lengths := _head_lengths(voice, look, path, found.headers[path])):
+        low, high = lengths
+        if not 0.9 < low <= high < 1.1:
+            heard = replace(heard, remarks=(*heard.remarks, Remark("plain-head", {"low": f"{low:.2f}",
+                                                                                  "high": f"{high:.2f}"})))
+    return heard
+
+
+def _head_lengths(voice: Voice, look: _Look, path: str, header: Header) -> tuple[float, float] | None:
+    """The least and the greatest length among the first rows of Baichuan 2's head; None for every other model."""
+    role = (voice.marks or {}).get("<reserved_106>")
+    head = next((tensor for tensor in header.tensors if tensor.name == "output.weight"), None)
+    if voice.gguf.get("general.architecture") != "baichuan" or role is None or role.id != 195 or head is None:
+        return None
+    entry = look.entries[path]
+    source = RangeSource(entry.size, lambda a, b: b"".join(browse.read(look.hub, entry, a, b)))
+    try:
+        lengths = [float((row * row).sum() ** 0.5) for row in rows(source, head, 0, min(HEAD_ROWS, row_count(head)))]
+    except (CorruptFile, HeadwaterError):
+        return None
+    return (min(lengths), max(lengths)) if lengths else None
 
 
 def _marks(look: _Look, gguf_path: str | None, tokenizer: dict) -> marks.Marks | None:

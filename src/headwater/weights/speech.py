@@ -68,6 +68,9 @@ SENTENCES: dict[str, tuple[State, str]] = {
     "pieces": ("note", "No single tokens of this vocabulary, so read as ordinary text: %(marks)s."),
     "end-unnamed": ("note", "No config names %(mark)s as an end, but the template ends answers with it. Headwater "
                             "stops there."),
+    "plain-head": ("bad", "Baichuan 2 divides each row of its head by its length, and this file was made without: rows "
+                          "are %(low)s to %(high)s long, so answers will be poor. Convert it again with llama.cpp's "
+                          "own converter."),
     "unknown-marks": ("note", "The vocabulary cannot be read here, so marks were not checked."),
 }
 """Code of a remark: its state, and the sentence in English. web/ has the same in other languages."""

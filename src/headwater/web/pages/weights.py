@@ -63,5 +63,8 @@ def sentences(words: Words) -> dict[str, str]:
         "pieces": _("No single tokens of this vocabulary, so read as ordinary text: %(marks)s."),
         "end-unnamed": _("No config names %(mark)s as an end, but the template ends answers with it. Headwater stops "
                          "there."),
+        "plain-head": _("Baichuan 2 divides each row of its head by its length, and this file was made without: rows "
+                        "are %(low)s to %(high)s long, so answers will be poor. Convert it again with llama.cpp's own "
+                        "converter."),
         "unknown-marks": _("The vocabulary cannot be read here, so marks were not checked."),
     }
