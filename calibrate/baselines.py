@@ -118,7 +118,8 @@ def _spectrum(layer: dict[str, np.ndarray], points: int = 48) -> np.ndarray:
     """Of Q K' and O V; where query heads (64 wide) share a value head, what they write adds up."""
     q, k, v, o = (layer[name] for name in "qkvo")
     shared = o.shape[1] // len(v)
-    summed = o if shared == 1 else o.reshape(len(o), -1, shared, 64).sum(2).reshape(len(o), -1)
+    head = min(64, len(v))
+    summed = o if shared == 1 else o.reshape(len(o), -1, shared, head).sum(2).reshape(len(o), -1)
     thin = np.linalg.qr(v.T)[1].T
     found = []
     for product in (q @ k.T, summed @ thin):

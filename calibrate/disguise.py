@@ -6,6 +6,7 @@ one after another. Each takes a Made and gives a new one; no disguise looks at a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,9 @@ from trace_made import Made, hf_tensors, noisy, permuted, rotated
 
 from calibrate.tiny import NAMES, Params, depth
 from headwater.trace.fingerprint import Fingerprint
+from headwater.trace.judgement import Judgement
 from headwater.trace.make import make_fingerprint
+from headwater.trace.pair import compare_files, deepen, layers_to_compare
 from headwater.weights.source import BytesSource
 
 Change = Callable[[Made, np.random.Generator], Made]
@@ -30,18 +33,31 @@ def made_of(params: Params, words: list[str]) -> Made:
     return Made(words, params["embed"], found)
 
 
+def files_of(model: Made) -> dict[str, bytes]:
+    return files_of_tensors(hf_tensors(model), model.words)
+
+
+def files_of_tensors(tensors: dict[str, np.ndarray], words: list[str]) -> dict[str, bytes]:
+    """As they would be uploaded: 16 bits and a vocabulary."""
+    return {"model.safetensors": save({n: np.ascontiguousarray(a, np.float16) for n, a in tensors.items()}),
+            "vocab.json": json.dumps({word: n for n, word in enumerate(words)}).encode()}
+
+
 def print_of(model: Made) -> Fingerprint:
-    """Through the file as it would be uploaded, in memory."""
-    import json
-
-    return print_of_tensors(hf_tensors(model), json.dumps({word: n for n, word in enumerate(model.words)}))
+    return print_of_files(files_of(model))
 
 
-def print_of_tensors(tensors: dict[str, np.ndarray], vocabulary: str) -> Fingerprint:
-    files = {"model.safetensors": save({n: np.ascontiguousarray(a, np.float16) for n, a in tensors.items()}),
-             "vocab.json": vocabulary.encode()}
+def print_of_files(files: dict[str, bytes]) -> Fingerprint:
     made = make_fingerprint(lambda name: BytesSource(files[name]), {name: len(data) for name, data in files.items()})
     return Fingerprint.from_bytes(made.to_bytes())
+
+
+def in_whole(said: Judgement, a: dict[str, bytes], b: dict[str, bytes], layers_a: int, layers_b: int) -> Judgement:
+    """The judgement of two fingerprints, after both models' files were compared."""
+    sizes = [{name: len(data) for name, data in files.items()} for files in (a, b)]
+    report = compare_files(lambda name: BytesSource(a[name]), sizes[0], lambda name: BytesSource(b[name]), sizes[1],
+                           layers_to_compare(said, layers_a, layers_b))
+    return deepen(said, report)
 
 
 def _each(model: Made, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Made:

@@ -14,13 +14,15 @@ from trace_made import Made
 
 from calibrate import populations, text
 from calibrate.baselines import BASELINES
-from calibrate.disguise import compose, made_of, print_of
+from calibrate.disguise import compose, files_of, in_whole, made_of, print_of
 from calibrate.populations import Plan
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judge import judge
+from headwater.trace.judgement import Judgement
 from headwater.trace.null import NullLibrary
 
 HEAD = 16
+WHOLE_EVERY = 8
 EVERY = 5
 """Of the independent pairs, one in so many is shown to the baselines."""
 SOURCE = "tiny models of Llama's layout trained apart, by `make calibrate`"
@@ -43,6 +45,8 @@ def measure(folder: Path, told: Callable[[str], None]) -> Figures:
     found: Figures = {"null": _null_classes(apart, library)}
     found["called kin"] = _called_kin(apart, prints, library)
     told(f"called kin of them: {found['called kin']}")
+    found["whole"] = _whole_of_strangers(models, prints, library)
+    told(f"whole files: {found['whole']}")
     scores: dict[str, list[float]] = {name: [] for name in (_OURS, *BASELINES)}
     for one, two in list(combinations([p.name for p in apart], 2))[::EVERY]:
         for name, score in BASELINES.items():
@@ -85,6 +89,25 @@ def _called_kin(apart: list[Plan], prints: Mapping[str, Fingerprint], library: N
     return {"verdicts": dict(verdicts), "kin": kin, "log10_p": least}
 
 
+def _whole_of_strangers(models: Mapping[str, Made], prints: Mapping[str, Fingerprint], library: NullLibrary) -> Figures:
+    """All neurons, and rotations found without words, of a part of the independent pairs of one shape."""
+    chosen = [pair for pair in combinations(models, 2)
+              if prints[pair[0]].architecture.width == prints[pair[1]].architecture.width][::WHOLE_EVERY]
+    greatest, kin = {"all neurons": 0.0, "turning": 0.0}, 0
+    for one, two in chosen:
+        deeper = _deepened(judge(prints[one], prints[two], library), models[one], models[two])
+        kin += deeper.verdict.kin
+        for evidence in deeper.evidence:
+            if evidence.name in greatest:
+                figure = evidence.figures["share" if evidence.name == "all neurons" else "held_out"]
+                greatest[evidence.name] = max(greatest[evidence.name], float(figure or 0))
+    return {"pairs": len(chosen), "kin": kin, "greatest": greatest}
+
+
+def _deepened(said: Judgement, a: Made, b: Made) -> Judgement:
+    return in_whole(said, files_of(a), files_of(b), len(a.layers), len(b.layers))
+
+
 def _descendants(folder: Path, words: list[str], models: Mapping[str, Made], prints: Mapping[str, Fingerprint],
                  library: NullLibrary, told: Callable[[str], None]) -> Iterator[Figures]:
     """One row a descendant, as it is and disguised: what was said, how far it agrees, every baseline's score."""
@@ -98,7 +121,8 @@ def _descendants(folder: Path, words: list[str], models: Mapping[str, Made], pri
         row: Figures = {"name": name, "group": group, "disguises": list(drawn.names)}
         for state, seen in (("plain", model), ("disguised", drawn.model)):
             verdict = judge(prints[base], print_of(seen), library)
-            row[state] = {_OURS: verdict.agreement or 0.0, "kin": verdict.verdict.kin, "verdict": str(verdict.verdict)}
+            kin = verdict.verdict.kin or _deepened(verdict, models[base], seen).verdict.kin
+            row[state] = {_OURS: verdict.agreement or 0.0, "kin": verdict.verdict.kin, "whole": kin}
             row[state] |= {which: score(models[base], seen) for which, score in BASELINES.items()}
         if not (row["plain"]["kin"] and row["disguised"]["kin"]):
             told(f"missed: {name}, {row['plain']['trace']:.2f} plain, {row['disguised']['trace']:.2f} disguised by "
@@ -111,7 +135,8 @@ def _recall(rows: list[Figures]) -> list[Figures]:
     for row in rows:
         by_group[row["group"]].append(row)
     return [{"operation": group, "n": len(found), **{
-        state: {"found": sum(r[state]["kin"] for r in found), "least": min(r[state][_OURS] for r in found),
+        state: {"found": sum(r[state]["kin"] for r in found), "whole": sum(r[state]["whole"] for r in found),
+                "least": min(r[state][_OURS] for r in found),
                 "median": float(np.median([r[state][_OURS] for r in found]))}
         for state in ("plain", "disguised")}} for group, found in by_group.items()]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,10 +16,13 @@ from calibrate.baselines import BASELINES
 from calibrate.disguise import (
     compose,
     experts,
+    files_of,
+    files_of_tensors,
     heads_shuffled,
+    in_whole,
     narrower,
     print_of,
-    print_of_tensors,
+    print_of_files,
     rounded,
     scaled,
     stream_permuted,
@@ -87,9 +89,13 @@ def measure(told: Callable[[str], None], methods: tuple[str, ...] = tuple(BASELI
     found = []
     for case in cases():
         model = case.make()
-        found.append(_row(case.name, True, few, model, known, print_of(model), library, methods))
+        files = files_of(model)
+        row = _row(case.name, True, few, model, known, print_of_files(files), library, methods)
+        if not row["found"]:
+            row["whole"] = _whole(base, known, model, files, library)
+        found.append(row)
         told(_line(found[-1]))
-    mixture = print_of_tensors(experts(base), json.dumps({word: n for n, word in enumerate(base.words)}))
+    mixture = print_of_files(files_of_tensors(experts(base), base.words))
     found.append(_row("a mixture of 4 experts of half the neurons", True, few, None, known, mixture, library, methods))
     told(_line(found[-1]))
     for name, make in _strangers(base):
@@ -117,6 +123,14 @@ def _strangers(base: Made) -> Iterator[tuple[str, Callable[[], tuple[Made, Finge
             return read_gguf(path, ("q", "k", "v", "o"), 40_000), make_fingerprint(lambda _: FileSource(path), files)
 
         yield name, read
+
+
+def _whole(base: Made, known: Fingerprint, model: Made, files: dict[str, bytes], library: NullLibrary) -> Figures:
+    """What both files say where the fingerprints say nothing."""
+    said = judge(known, print_of_files(files), library)
+    deeper = in_whole(said, files_of(base), files, len(base.layers), len(model.layers))
+    figures = {e.name: e.figures for e in deeper.evidence if e.name in ("all neurons", "turning")}
+    return {"verdict": str(deeper.verdict), "kin": deeper.verdict.kin, "figures": figures}
 
 
 def _fewer_words(model: Made) -> Made:

@@ -54,6 +54,7 @@ def _null(figures: Figures, library: NullLibrary) -> str:
     rows = [[one["class"], f"{one['n']:,}", f"{one['median']:.4f}", f"{one['p99']:.4f}", f"{one['max']:.4f}"]
             for one in sorted(figures["null"], key=lambda one: -one["n"])]
     kin, total = figures["called kin"]["kin"], len(library.pairs["tiny"])
+    whole = figures["whole"]
     verdicts = ", ".join(f"{count:,} {name}" for name, count in sorted(figures["called kin"]["verdicts"].items()))
     return f"""## Models that have nothing of each other
 
@@ -61,6 +62,10 @@ def _null(figures: Figures, library: NullLibrary) -> str:
 Called kin: **{len(kin)} of {total:,}** independent pairs; the share is below {at_most(len(kin), total):.2%} with 95 %
 confidence. What was said of them: {verdicts}. The smallest index-aligned p of all:
 10^{figures['called kin']['log10_p']} (the line is 10^-9).
+
+Compared in whole, {whole['pairs']} of these pairs: {whole['kin']} called kin; of all neurons at most
+{whole['greatest']['all neurons']:.4f} agree in the median layer, and under a rotation found without words at most
+{whole['greatest']['turning']:.4f} in the layers it was not taken from (both lines: .1).
 """
 
 
@@ -84,19 +89,21 @@ def _operations(figures: Figures) -> str:
         row = [one["operation"], str(one["n"])]
         for state in ("plain", "disguised"):
             told = one[state]
-            row += [_share(told["found"], one["n"]), f"{told['median']:.2f} ({told['least']:.2f})"]
+            row += [_share(told["found"], one["n"]), str(told["whole"]), f"{told['median']:.2f} ({told['least']:.2f})"]
             if one["operation"] != GAP:
-                total[state][0] += told["found"]
+                total[state][0] += told["whole"]
                 total[state][1] += one["n"]
         rows.append(row)
     sums = ", ".join(f"{_share(*total[state])} {state}" for state in total)
     return f"""## Descendants, as they are and disguised
 
 Each descendant was judged beside its ancestor twice: as it came out of training, and after one to eight disguises drawn
-by its seed (below), half of the time rounded to 4 bits at the end.
+by its seed (below), half of the time rounded to 4 bits at the end. *Found*: by the fingerprints alone; *whole files*:
+how many after both models were compared in whole (all neurons; else a rotation looked for without words).
 
-{_table(["what was done", "n", "found", "agreement: median (least)", "found disguised", "agreement"], rows)}
-Without the row of new embeddings, which is an open gap: {sums}.
+{_table(["what was done", "n", "found", "whole files", "agreement: median (least)", "found disguised",
+         "whole files", "agreement"], rows)}
+Whole files, without the row of new embeddings: {sums}.
 """
 
 
@@ -132,7 +139,10 @@ def _real(figures: Figures) -> str:
     for one in figures["real"]:
         scores = ["" if name not in one else f"{one[name]:.3f}" if name != "spectra" else f"{one[name]:.1e}"
                   for name in METHODS]
-        rows.append([one["case"], f"**{one['verdict']}**" if one["found"] != one["kin"] else one["verdict"], *scores])
+        verdict = f"**{one['verdict']}**" if one["found"] != one["kin"] else one["verdict"]
+        if "whole" in one:
+            verdict += f"; whole files: {one['whole']['verdict']}"
+        rows.append([one["case"], verdict, *scores])
     seconds = {name: sorted(one["seconds"][name] for one in figures["real"] if name in one["seconds"])
                for name in METHODS}
     told = ", ".join(f"{name} {values[len(values) // 2]:.2f}" for name, values in seconds.items() if values)
