@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from disguises import fewer_neurons, low_rank, merged, new_embeddings
+from disguises import fewer_neurons, layers, low_rank, merged, new_embeddings
 from test_bounds import save_words
 from trace_made import made, noisy, permuted, print_of, rotated, save_gguf, save_hf
 
+from calibrate.disguise import scaled
 from headwater.core.errors import BadInput
 from headwater.trace.judge import judge
 from headwater.trace.judgement import Judgement, LayerPair, Verdict
@@ -93,6 +94,13 @@ def test_a_rotated_shuffled_copy_with_all_new_words_is_found_by_what_no_rotation
     assert (found.verdict, found.operation) == (Verdict.DESCENDS, "embeddings replaced")
     turning = {e.name: e for e in found.evidence}["turning"]
     assert turning.figures["held_out"] > 0.9 and turning.figures["layers"] == 2
+
+
+def test_it_is_found_with_neurons_scaled_and_layers_in_another_order_too(base, tmp_path):
+    hidden = rotated(scaled(permuted(layers(new_embeddings(base[0]), [2, 0, 3]))))
+    found = compared(base[1], save_hf(tmp_path, hidden), SAME[:3])
+    turning = next(e for e in found.evidence if e.name == "turning")
+    assert turning.strength == "strong" and turning.figures["held_out"] > 0.9
 
 
 def test_layers_a_rotation_was_fitted_to_do_not_count(base, tmp_path):

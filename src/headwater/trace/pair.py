@@ -20,7 +20,7 @@ from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Layer, Roles, find_roles
 from headwater.trace.tensor_pairs import TensorPair, compare_tensors
 from headwater.trace.turning import LAYERS as TURNING_LAYERS
-from headwater.trace.turning import find_turning
+from headwater.trace.turning import find_turning, search_turning
 from headwater.weights.tokens import Tokens
 
 LAYERS = 8
@@ -79,7 +79,11 @@ def compare_files(open_a: OpenFile, files_a: Mapping[str, int], open_b: OpenFile
         report = _compare(sides[0], sides[1], chosen, progress or (lambda done, total: None))
         if report.agreement is not None and report.agreement > LINE:
             return report
-        found = find_turning(*((side.reader, side.roles) for side in sides), _spread(layers, TURNING_LAYERS))
+        one, two = ((side.reader, side.roles) for side in sides)
+        found = find_turning(one, two, _spread(layers, TURNING_LAYERS))
+        if found is None or found.held_out <= LINE:
+            # Nobody knows which layers to put side by side: they may have been dropped or put in another order.
+            found = search_turning(one, two) or found
         return report if found is None else replace(report, evidence=(*report.evidence, found.as_evidence(LINE)))
 
 

@@ -24,6 +24,11 @@ MOST = 4_096
 """Neurons of a layer, the strongest gates: the same ones whatever the basis."""
 MAX_WIDTH = 4_096
 LAYERS = 8
+SEARCHED_WIDTH = 768
+MOST_SEARCHED = 40
+"""Layers of b that a layer of a is looked for among. Each costs some decompositions of a square of the width."""
+_SEARCHED_NEURONS = 1_024
+_STARTS, _SUREST = 3, 8
 _ROUNDS = 4
 _FEWEST = 50
 
@@ -46,7 +51,8 @@ class Turning:
 
 
 class _Rows(NamedTuple):
-    """Unit rows (n, width) of gate, up and down, and (n, 6) of what no rotation changes."""
+    """Unit rows (n, width) of gate, up and down, and (n, 5) of what neither a rotation nor a larger up with a smaller
+    down changes."""
 
     gate: np.ndarray
     up: np.ndarray
@@ -82,19 +88,56 @@ def find_turning(a: tuple[Reader, Roles], b: tuple[Reader, Roles], pairs: Sequen
     return Turning(float(np.median(held_out)), float(np.median(shares)), tuple(x for x, _ in asked))
 
 
-def _rows(reader: Reader, roles: Roles, number: int) -> _Rows:
+def search_turning(a: tuple[Reader, Roles], b: tuple[Reader, Roles]) -> Turning | None:
+    """The same where nobody knows which layers would correspond: layers were dropped or stand in another order.
+
+    A rotation is fitted to one layer of a and one of b at a time; the surest ones are asked of a's other layers, each
+    beside all of b's. None for models of another width, wider than SEARCHED_WIDTH, or of few layers.
+    """
+    width, gated = a[1].width, [[n for n, layer in enumerate(roles.layers) if layer.gates] for _, roles in (a, b)]
+    if width != b[1].width or width > SEARCHED_WIDTH or min(map(len, gated)) < 3:
+        return None
+    chosen = [[numbers[n] for n in np.unique(np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int))]
+              for numbers, most in zip(gated, (2 * LAYERS, MOST_SEARCHED), strict=True)]
+    sides = [{n: _rows(*side, n, _SEARCHED_NEURONS) for n in numbers}
+             for side, numbers in zip((a, b), chosen, strict=True)]
+    starts = [chosen[0][n] for n in np.unique(np.linspace(0, len(chosen[0]) - 1, _STARTS).astype(int))]
+    tried = [(*_fit(sides[0][x], sides[1][y]), x, y) for x in starts for y in chosen[1]]
+    tried.sort(key=lambda one: -one[0])
+    return max((_asked(sides, *one[1:]) for one in tried[:_SUREST]), key=lambda found: found.held_out)
+
+
+def _fit(one: _Rows, two: _Rows) -> tuple[float, np.ndarray]:
+    """(share of the neurons that agree, which says nothing by itself; sums for a better rotation)."""
+    i, j = _paired(one.marks, two.marks)
+    sums, share = two.gate[j].T @ one.gate[i], 0.0
+    for _ in range(_ROUNDS // 2):
+        share, sums = _refit(one, two, _rotation(sums))
+    return share, sums
+
+
+def _asked(sides: Sequence[dict[int, _Rows]], sums: np.ndarray, x: int, y: int) -> Turning:
+    for _ in range(_ROUNDS):
+        share, sums = _refit(sides[0][x], sides[1][y], _rotation(sums))
+    turn = _rotation(sums)
+    others = [n for n in sides[0] if n != x][:: max(1, (len(sides[0]) - 1) // LAYERS)]
+    best = [max(_agreement(sides[0][n], two, turn) for m, two in sides[1].items() if m != y) for n in others]
+    return Turning(float(np.median(best)), share, tuple(others))
+
+
+def _rows(reader: Reader, roles: Roles, number: int, most: int = MOST) -> _Rows:
     layer = roles.layers[number]
     gain = gain_of(reader, layer)
     norms = np.sqrt(np.concatenate([reader.squares(matrix, gain) for matrix in layer.gates]))
-    chosen = np.sort(np.argsort(-np.nan_to_num(norms, posinf=0), kind="stable")[:MOST])
+    chosen = np.sort(np.argsort(-np.nan_to_num(norms, posinf=0), kind="stable")[:most])
     parts = [_read(reader, matrices, chosen, None if which == "downs" else gain)
              for which, matrices in (("gates", layer.gates), ("ups", layer.ups), ("downs", layer.downs))]
     lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
     gate, up, down = (part / np.maximum(length, 1e-12) for part, length in zip(parts, lengths, strict=True))
     cosines = [(gate * up).sum(1), (gate * down).sum(1), (up * down).sum(1)]
+    logs = [np.log(np.maximum(length[:, 0], 1e-12)) for length in lengths]
     # up and down may both change sign: their product with the gate is known without it.
-    marks = [*(np.log(np.maximum(length[:, 0], 1e-12)) for length in lengths), np.abs(cosines[0]), np.abs(cosines[1]),
-             cosines[2]]
+    marks = [logs[0], logs[1] + logs[2], np.abs(cosines[0]), np.abs(cosines[1]), cosines[2]]
     return _Rows(gate, up, down, np.stack(marks, 1).astype(np.float32))
 
 
