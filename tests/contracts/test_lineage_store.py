@@ -6,7 +6,7 @@ import pytest
 from record_samples import HOUR, digest
 
 from headwater.core.errors import RepoNotFound
-from headwater.core.types import ANYONE, Access, Actor, Edge, Kind
+from headwater.core.types import ANYONE, Access, Actor, Edge, Kind, Mixed, Whole
 
 
 def keep(world, repo, revision, files, body=b"print", problem=None, version=1):
@@ -130,3 +130,19 @@ def test_repos_whose_main_is_not_read_by_this_version_are_told_page_by_page(worl
     assert [r.name for r in lineage.unread(2, after=repos[1].id)] == ["c"]
     world.push(repos[0], {"README.md": "hi"})
     assert len(lineage.unread(2)) == 3
+
+
+def test_what_whole_files_show_is_kept_once_for_a_pair_and_goes_with_either(world, lineage):
+    one, two = world.repo(), world.repo("two")
+    first, second = keep(world, one, one.head, "w"), keep(world, two, two.head, "v")
+    a, b = max(first.id, second.id), min(first.id, second.id)
+    assert lineage.whole(a, b) is None and lineage.mixtures([a, b]) == {}
+    assert lineage.compared(Whole(a, b, 1, {"agreement": 0.5})) and lineage.compared(Whole(a, b, 1, {"agreement": 1}))
+    assert lineage.whole(b, a) == lineage.whole(a, b) == Whole(a, b, 1, {"agreement": 1}, world.clock.at)
+    assert lineage.mixed(Mixed(a, 1, {"coefficients": {}})) and lineage.mixed(Mixed(a, 2, {"coefficients": {"9": 1}}))
+    assert lineage.mixtures([a, b, 999]) == {a: Mixed(a, 2, {"coefficients": {"9": 1}}, world.clock.at)}
+    for repo in (one, two):
+        world.records.repos.delete(repo, by=world.me)
+    assert set(lineage.prune()) == {a, b}
+    assert lineage.whole(a, b) is None and lineage.mixtures([a]) == {}
+    assert not lineage.compared(Whole(a, b, 1, {})) and not lineage.mixed(Mixed(a, 1, {}))

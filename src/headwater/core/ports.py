@@ -33,7 +33,9 @@ from headwater.core.types import (
     Kind,
     Membership,
     Message,
+    Mixed,
     Oid,
+    Pair,
     Place,
     Preset,
     Ref,
@@ -44,6 +46,7 @@ from headwater.core.types import (
     Stale,
     Token,
     Tree,
+    Whole,
 )
 
 
@@ -218,6 +221,42 @@ class Deltas(Protocol):
 
     def stranded(self) -> list[Delta]:
         """Those ready whose base nothing else holds, while they themselves are still wanted."""
+
+
+class Differences(Protocol):
+    """Blobs some of which are kept as the difference to others, so that nobody who reads them notices. One writer at
+    a time: the caller sees to that."""
+
+    def of(self, digests: Iterable[Digest]) -> dict[Digest, Delta]:
+        """Of these digests, those with a row in Deltas."""
+
+    def possible(self, digest: Digest, base: Digest) -> Digest | None:
+        """What to take for a base: `base`, or the one it is itself kept as the difference to. None: the bytes of
+        either are not there whole, or of `digest` others are kept as the difference."""
+
+    def pack(self, digest: Digest, base: Digest, pairs: Sequence[Pair], target: Path, *, most: int,
+             tell: Callable[[int], None]) -> bool:
+        """Write the difference to the file `target`. False, and no file: it takes more than `most` bytes. tell: hears
+        how many bytes of the whole are done, and may raise."""
+
+    def swap(self, digest: Digest, base: Digest, packed: Path) -> bool:
+        """Keep the file `packed`, which is consumed; read all of it back as a reader would, and only if that hashes to
+        `digest` let the whole bytes go. False, and nothing changed: the records did not allow it (Deltas.begin)."""
+
+    def make_whole(self, digest: Digest, staged: Path) -> None:
+        """The way back: `staged` holds the bytes and is consumed; the difference goes."""
+
+    def passed_over(self, digest: Digest) -> None:
+        """It was tried and saved too little."""
+
+    def stranded(self) -> list[Delta]:
+        """Those whose base nothing else holds, while they themselves are still wanted."""
+
+    def readable(self, digest: Digest) -> bool:
+        """Whether the difference, read to its end, gives the bytes."""
+
+    def tidy(self) -> list[Digest]:
+        """Finish, or take back, what a process that died left half done. Those kept as a difference alone."""
 
 
 class Conversations(Protocol):
@@ -482,6 +521,17 @@ class Lineage(Protocol):
         """Those with an end among `ids`; kin None: also those that are no kin."""
 
     def edge(self, one: int, other: int) -> Edge | None: ...
+
+    def compared(self, whole: Whole) -> bool:
+        """Keep what two whole models show, in place of what is kept. False if one of them is gone."""
+
+    def whole(self, one: int, other: int) -> Whole | None: ...
+
+    def mixed(self, mixed: Mixed) -> bool:
+        """Keep of what a model was tried to be a sum, in place of what is kept. False if it is gone."""
+
+    def mixtures(self, ids: Collection[int]) -> dict[int, Mixed]:
+        """What is kept of those of these models that were tried."""
 
     def dispute(self, repo: Repo, other: Repo, text: str, *, by: Actor) -> Dispute: ...
 

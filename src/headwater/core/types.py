@@ -263,6 +263,15 @@ class Delta:
     at: float
 
 
+class Pair(NamedTuple):
+    """Bytes [start, stop) of one model file and, from `base` on, as many of another that stand for the same tensor."""
+
+    start: int
+    stop: int
+    base: int
+    dtype: str
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a scan says of one file. level: safe, notice (runs code if asked to), suspicious, dangerous."""
@@ -320,6 +329,27 @@ class Edge:
     agreement: float | None
     version: int
     judgement: dict[str, Any]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the whole files of two show; a_id >= b_id, and "a" and "b" of the report (plain JSON) are these."""
+
+    a_id: int
+    b_id: int
+    version: int
+    report: dict[str, Any]
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Of what others a model was tried to be a weighted sum. found: plain JSON, shares by the ids of fingerprints."""
+
+    child_id: int
+    version: int
+    found: dict[str, Any]
     at: float = 0.0
 
 

@@ -261,6 +261,25 @@ edges = Table(
     Column("at", Float, nullable=False),
 )
 
+# What the whole files of two show; a and b as in edges.
+wholes = Table(
+    "wholes", metadata,
+    Column("a_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), primary_key=True),
+    Column("b_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("version", Integer, nullable=False),
+    Column("report", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# Of what others a model was tried to be a sum, with what shares, by the ids of their fingerprints.
+mixtures = Table(
+    "mixtures", metadata,
+    Column("child_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("found", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 disputes = Table(
     "disputes", metadata,
     _serial(),

@@ -6,16 +6,16 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, and_, cast, delete, exists, or_, select
+from sqlalchemy import Connection, Integer, Row, Select, Table, and_, cast, delete, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from headwater.core.errors import RepoNotFound
-from headwater.core.types import Actor, Digest, Dispute, Edge, Kept, Kind, Oid, Place, Repo
+from headwater.core.types import Actor, Digest, Dispute, Edge, Kept, Kind, Mixed, Oid, Place, Repo, Whole
 from headwater.storage.database import Database, insert, listed
 from headwater.storage.records import _log
 from headwater.storage.records._search import visible
 from headwater.storage.records.repos import as_repo
-from headwater.storage.tables import Id, commits, disputes, edges, fingerprints, repos, traced
+from headwater.storage.tables import Id, commits, disputes, edges, fingerprints, mixtures, repos, traced, wholes
 
 _KEPT = (fingerprints.c.id, fingerprints.c.files, fingerprints.c.version, fingerprints.c.problem,
          fingerprints.c.about, fingerprints.c.at)
@@ -120,6 +120,35 @@ class SqlLineage:
             row = connection.execute(select(edges).where(edges.c.a_id == max(one, other),
                                                          edges.c.b_id == min(one, other))).first()
         return _edge(row) if row else None
+
+    def compared(self, whole: Whole) -> bool:
+        values = {"version": whole.version, "report": whole.report, "at": self._db.now()}
+        row = {"a_id": whole.a_id, "b_id": whole.b_id}
+        return self._replace(wholes, row, values)
+
+    def whole(self, one: int, other: int) -> Whole | None:
+        question = select(wholes).where(wholes.c.a_id == max(one, other), wholes.c.b_id == min(one, other))
+        with self._db.read() as connection:
+            row = connection.execute(question).first()
+        return Whole(*row) if row else None
+
+    def mixed(self, mixed: Mixed) -> bool:
+        values = {"version": mixed.version, "found": mixed.found, "at": self._db.now()}
+        return self._replace(mixtures, {"child_id": mixed.child_id}, values)
+
+    def mixtures(self, ids: Collection[int]) -> dict[int, Mixed]:
+        with self._db.read() as connection:
+            rows = connection.execute(select(mixtures).where(_in(mixtures.c.child_id, ids)))
+            return {row.child_id: Mixed(*row) for row in rows}
+
+    def _replace(self, table: Table, key: dict[str, int], values: dict[str, Any]) -> bool:
+        try:
+            with self._db.write() as connection:
+                row = insert(connection, table).values(**key, **values)
+                connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
+        except IntegrityError:  # pruned meanwhile
+            return False
+        return True
 
     def dispute(self, repo: Repo, other: Repo, text: str, *, by: Actor) -> Dispute:
         """Raises RepoNotFound if one of them was deleted meanwhile."""
