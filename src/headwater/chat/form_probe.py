@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.chat import admission, form
 from headwater.chat.form import Form
-from headwater.chat.process import WorkerProcess, build_in, threads
+from headwater.chat.process import WorkerProcess, build_in, settings_for, threads
 from headwater.chat.types import ChatModel
 from headwater.core.errors import BadInput, DiskFull, EngineFailed
 from headwater.core.ports import Progress
@@ -91,6 +91,7 @@ def probe(settings: Settings, model: ChatModel, snapshot: Snapshot, progress: Pr
 
     smaller: try forms with fewer bits too. Raises BadInput (no forms for this), EngineFailed, DiskFull.
     """
+    settings = settings_for(model, snapshot, settings)
     digest = form.digest_of(model, snapshot)
     offered = getattr(model.engine, "forms", None)
     if offered is None or digest is None:

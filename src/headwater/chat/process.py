@@ -161,6 +161,12 @@ def build_in(model: ChatModel, settings: Settings) -> str:
     return choose(settings) if choose else model.engine.build()
 
 
+def settings_for(model: ChatModel, snapshot: Snapshot, settings: Settings) -> Settings:
+    """The settings this model is run with: an engine may know that some do not work for it."""
+    choose = getattr(model.engine, "settings_for", None)
+    return choose(settings, snapshot, model.path) if choose else settings
+
+
 def environment(key: str, slots: int = 0) -> dict[str, str]:
     """slots: requests the worker is to compute at once; 0 leaves it to the engine."""
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}

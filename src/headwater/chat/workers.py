@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.chat import admission, form, prompts
 from headwater.chat.admission import DoesNotFit, Estimate, Plan
 from headwater.chat.form import Form
-from headwater.chat.process import WorkerProcess, build_in
+from headwater.chat.process import WorkerProcess, build_in, settings_for
 from headwater.chat.queue import FairQueue, Ledger, OnWait, Ticket
 from headwater.chat.types import ChatModel
 from headwater.core.errors import Busy, Conflict, EngineFailed, HeadwaterError, Unavailable
@@ -58,6 +59,8 @@ class Seat:
         self.unload: asyncio.TimerHandle | None = None
         self.form: Form | None = None
         self.kept: Path | None = None
+        self.runs: tuple[Settings, Snapshot] | None = None
+        """What its worker was started with."""
         self.unkept = False
         """Whether it has read something that is not on disk yet."""
 
@@ -350,9 +353,24 @@ class Workers:
             raise
 
     async def _load(self, seat: Seat) -> WorkerProcess:
+        """A worker of the seat's model; where an engine has another way to run it, that is the second try."""
         model = seat.model
         snapshot = await asyncio.to_thread(self._lay_out, model.repo, model.commit)
-        build = build_in(model, self._settings)
+        settings = await asyncio.to_thread(settings_for, model, snapshot, self._settings)
+        try:
+            return await self._start(seat, snapshot, settings)
+        except EngineFailed as failed:
+            other = getattr(model.engine, "instead", lambda _: None)(settings)
+            if other is None:
+                raise
+            log.warning("%s is tried another way: %s", model.exact_name, failed)
+            worker = await self._start(seat, snapshot, other)
+            await asyncio.to_thread(model.engine.gave_up, settings, snapshot, model.path, str(failed))
+            return worker
+
+    async def _start(self, seat: Seat, snapshot: Snapshot, settings: Settings) -> WorkerProcess:
+        model, seat.runs = seat.model, (settings, snapshot)
+        build = build_in(model, settings)
         estimate = await asyncio.to_thread(admission.estimate, model, snapshot)
         seat.form = await self._form(seat, snapshot, build, estimate)
         estimate = form.grown(estimate, seat.form, snapshot, model)
@@ -365,7 +383,7 @@ class Workers:
         seat.kept = prompts.place(self._settings, model, snapshot, build, plan.context)
         told = {**await asyncio.to_thread(self._told, model), **(seat.form.environ() if seat.form else {}),
                 **prompts.environ(seat.kept)}
-        worker = await WorkerProcess.start(model, snapshot, self._settings, self.http(), plan, files, told, build)
+        worker = await WorkerProcess.start(model, snapshot, settings, self.http(), plan, files, told, build)
         worker.speech = await asyncio.to_thread(self._speech, model.repo, model.commit)
         if seat.kept is not None:
             await prompts.restore(self.http(), worker, seat.kept, plan.slots)
@@ -459,10 +477,12 @@ class Workers:
         """From the start of loading until the process is gone: then the seat is free, and why is remembered."""
         try:
             worker = await asyncio.shield(seat.loading)
-            await worker.ended()
+            code = await worker.ended()
             await worker.stop(kindly=False)  # children it may have left behind
             if not seat.leaving:
-                self._note_failure(seat, worker.failure("ended unasked"), lived=time.monotonic() - worker.started_at)
+                failed = worker.failure("ended unasked")
+                await self._blame_build(seat, code, failed)
+                self._note_failure(seat, failed, lived=time.monotonic() - worker.started_at)
         except asyncio.CancelledError:  # dismissed while loading
             pass
         except (DoesNotFit, Busy):  # nothing was started; the next request asks anew whether there is room
@@ -477,6 +497,12 @@ class Workers:
             if self._seats.get(seat.model.key) is seat:
                 del self._seats[seat.model.key]
             self._tell()
+
+    async def _blame_build(self, seat: Seat, code: int, failed: EngineFailed) -> None:
+        """No model makes a program run into instructions there are not: the next load goes another way."""
+        if code == -signal.SIGILL and seat.runs and (gave_up := getattr(seat.model.engine, "gave_up", None)):
+            settings, snapshot = seat.runs
+            await asyncio.to_thread(gave_up, settings, snapshot, seat.model.path, str(failed))
 
     def _note_failure(self, seat: Seat, error: HeadwaterError, lived: float) -> None:
         before = self._failures.pop(seat.model.key, None)

@@ -71,10 +71,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("film_memory_bytes", 6_000_000_000, "bytes", "memory the making of one film may take"),
     Setting("film_model", "", "", "model that films are made with when a closed one is named; empty: what is built in"),
     Setting("film_queue_user_max", 20, "", "films an account may have waiting or under way"),
+    Setting("callback_hosts", "", "", "hosts a film's callback_url may name, by commas; * is all public ones, and a "
+            "host named here may be private; empty: no film calls back"),
     Setting("remotes", "", "", "JSON of {URL: key}: where a repo's remote.json may have chats answered", secret=True),
     Setting("picture_hosts", "", "", "hosts pictures in chats may be fetched from, by commas; * is all public ones"),
     Setting("requests_per_minute", 1200, "", "per token or address beyond loopback; 0 means no limit"),
     Setting("trace_uploads", 1, "", "1: read each uploaded model to find what it comes from; 0: only when asked"),
+    Setting("trace_merge_max_bytes", 200_000_000_000, "bytes", "models that look merged are tried as sums of others if "
+            "the files of all of them have no more bytes together; 0: never"),
+    Setting("descent_percent", 30, "%", "a model file is kept as the difference to its parent's when that saves so much "
+            "of its size; 0 makes no more differences"),
     Setting("log_level", "info", "", "debug, info, warning or error"),
 )
 
@@ -94,6 +100,10 @@ class Settings:
             return self.__dict__["_values"][name]
         except KeyError:
             raise AttributeError(f"no setting named {name!r}") from None
+
+    def but(self, **values: Any) -> Settings:
+        """The same with other values."""
+        return Settings(self.data, {**self._values, **values}, self.sources)
 
     def shown(self) -> dict[str, Any]:
         """For people and logs: secrets are told only as set or not."""

@@ -22,7 +22,9 @@ from headwater.core.processor import processor
 from headwater.core.settings import Settings
 from headwater.engines import _worker
 
-FOLDER, ABOUT = "engines", "build.json"
+FOLDER, ABOUT, REFUSED = "engines", "build.json", "refused.json"
+"""Where builds are; files of one: what it is, and the models it could not run."""
+REFUSED_MAX, WHY_MAX = 1000, 600
 LIBRARY, ENTRY = "libllama-server-impl.so", "_Z12llama_serveriPPc"
 """llama.cpp's `int llama_server(int, char **)`, as C++ compilers of the Itanium convention name it."""
 RANKS = 4
@@ -97,6 +99,27 @@ def chosen(settings: Settings) -> Native | None:
     return found
 
 
+def refused(data: Path, one: Native) -> dict[str, dict[str, str]]:
+    """Models the build could not run here and the wheel could: {model, why} by the sha256 of their file."""
+    try:
+        found = json.loads((data / FOLDER / one.name / REFUSED).read_text("utf-8"))
+    except (OSError, ValueError):  # none, or half written: then it is tried again
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def refuse(data: Path, one: Native, digest: str, model: str, why: str) -> None:
+    """Remember it, so that the model's next load does not begin with what failed. Gone with the build."""
+    place = data / FOLDER / one.name
+    known = list({**refused(data, one), digest: {"model": model, "why": why[-WHY_MAX:]}}.items())[-REFUSED_MAX:]
+    part = place / f"{REFUSED}.{os.getpid()}"
+    try:
+        part.write_text(json.dumps(dict(known), indent=1), "utf-8")
+        part.replace(place / REFUSED)
+    except FileNotFoundError:  # the build was removed meanwhile
+        return
+
+
 def listed(settings: Settings, wheel: str, problem: str | None) -> list[dict[str, Any]]:
     """Everything llama.cpp can be run by here. problem: why the wheel's cannot."""
     runs, why = None, problem
@@ -106,7 +129,15 @@ def listed(settings: Settings, wheel: str, problem: str | None) -> list[dict[str
         why = str(error)
     own = {"name": "llamacpp", "build": wheel, "usable": problem is None, "removable": False,
            "chosen": why is None and runs is None, "problem": why}
-    return [own, *(shown(one, runs) for one in installed(settings.data))]
+    return [own, *({**shown(one, runs), **_trouble(settings.data, one)} for one in installed(settings.data))]
+
+
+def _trouble(data: Path, one: Native) -> dict[str, str]:
+    if not (known := refused(data, one)):
+        return {}
+    last = list(known.values())[-1]
+    return {"problem": f"{len(known)} {'model runs' if len(known) == 1 else 'models run'} on the wheel instead, "
+                       f"the last is {last['model']}: {last['why']}"}
 
 
 def shown(one: Native, runs: Native | None) -> dict[str, Any]:

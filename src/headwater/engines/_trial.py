@@ -116,7 +116,7 @@ def _matrix(dice: Any, rows: int, width: int, dtype: str) -> Any:
 
 
 def _answers(model: Path, environ: Mapping[str, str], progress: Progress) -> list[dict[int, float]]:
-    """Log-probabilities of the likeliest next tokens after prompts of LENGTHS."""
+    """Log-probabilities of the next token after prompts of LENGTHS, of every token."""
     prompt = [3 + n * 97 % 250 for n in range(max(LENGTHS))]
     with _worker(model, environ, progress) as ask:
         return [ask(prompt[:length]) for length in LENGTHS]
@@ -166,7 +166,7 @@ def _healthy(port: int) -> bool:
 
 
 def _ask(port: int, tokens: list[int], ended: Any) -> dict[int, float]:
-    body = {"prompt": tokens, "n_predict": 1, "n_probs": 32, "temperature": 0, "cache_prompt": False,
+    body = {"prompt": tokens, "n_predict": 1, "n_probs": WORDS, "temperature": 0, "cache_prompt": False,
             "logit_bias": [[SAID, 1000]]}
     request = Request(f"http://127.0.0.1:{port}/completion", json.dumps(body).encode(),
                       {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"})

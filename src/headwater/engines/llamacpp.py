@@ -66,6 +66,21 @@ class LlamaCpp:
         native = _native.chosen(settings)
         return {"HEADWATER_NATIVE_BUILD": str(settings.data / _native.FOLDER / native.name)} if native else {}
 
+    def settings_for(self, settings: Settings, snapshot: Snapshot, path: str) -> Settings:
+        """Those a model is run with: the wheel's where the native build could not run it before."""
+        native, digest = _auto(settings), _digest(snapshot, path)
+        known = digest in _native.refused(settings.data, native) if native and digest else False
+        return settings.but(llamacpp_build="wheel") if known else settings
+
+    def instead(self, settings: Settings) -> Settings | None:
+        """What to try when a worker started with these settings failed; None where there is nothing else."""
+        return settings.but(llamacpp_build="wheel") if _auto(settings) else None
+
+    def gave_up(self, settings: Settings, snapshot: Snapshot, path: str, why: str) -> None:
+        """A worker with these settings failed where another did not, or in a way no model is to blame for."""
+        if (native := _auto(settings)) and (digest := _digest(snapshot, path)):
+            _native.refuse(settings.data, native, digest, snapshot.repo.full_name, why)
+
     def builds(self, settings: Settings) -> list[dict[str, Any]]:
         """The wheel and what was compiled here, as `headwater engine list` shows it."""
         return _native.listed(settings, self.build(), self.available())
@@ -142,6 +157,15 @@ class LlamaCpp:
 
 
 ENGINE = LlamaCpp()
+
+
+def _auto(settings: Settings) -> _native.Native | None:
+    """The native build, where it is used because it is there and not because somebody asked for it."""
+    return _native.chosen(settings) if settings.llamacpp_build == "auto" else None
+
+
+def _digest(snapshot: Snapshot, path: str) -> str | None:
+    return next((entry.digest for entry in snapshot.files if entry.path == path), None)
 
 
 class _Said(NamedTuple):
