@@ -110,7 +110,7 @@ def _strangers(base: Made) -> Iterator[tuple[str, Callable[[], tuple[Made, Finge
         rng = np.random.default_rng(6)
 
         def drawn(a: np.ndarray) -> np.ndarray:
-            return a if a.ndim == 1 else rng.normal(size=a.shape).astype(np.float32) * a.std()
+            return rng.normal(a.mean(), a.std(), a.shape).astype(np.float32)
 
         model = Made(base.words, drawn(base.embed), [{n: drawn(a) for n, a in y.items()} for y in base.layers])
         return model, print_of(model)

@@ -40,7 +40,6 @@ def stranger():
 def test_a_real_fine_tune_is_found_through_any_composition(base, tuned, stranger, seed):
     from calibrate.disguise import compose, print_of
     from calibrate.real import HEAD
-
     from headwater.trace.judge import judge
     from headwater.trace.null import NullLibrary
 
