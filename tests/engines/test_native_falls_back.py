@@ -58,9 +58,9 @@ def build_of(data, code, name="llamacpp-9-here"):
 
 def say(tmp_path, folder, **flags):
     async def story():
-        async with chat_over({"me/m": folder}, data=tmp_path, **flags) as (chat, _):
-            async with aclosing(complete(chat, ANYONE, asking("me/m", max_tokens=2, temperature=0))) as events:
-                return [event async for event in events]
+        async with (chat_over({"me/m": folder}, data=tmp_path, **flags) as (chat, _),
+                    aclosing(complete(chat, ANYONE, asking("me/m", max_tokens=2, temperature=0))) as events):
+            return [event async for event in events]
 
     return asyncio.run(story())
 
