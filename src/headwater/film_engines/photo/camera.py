@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MARGIN = 0.16
+MARGIN = 0.12
 """Share of the picture kept in hand on each side for the camera to move into, at strength 10."""
 PUSH = 0.075
 """How much closer the camera comes when no move was asked for."""
@@ -48,11 +48,10 @@ class Camera:
         move = self._way * (2 * eased - 1)
         scale = self.fill * (1 - 2 * abs(self._way))
         turn, lean, nod, shift, closer = 0.0, 0.0, 0.0, (0.0, 0.0), 0.0
-        centre = self._centre(scale if self._axis != "zoom" else self.fill * (1 - 2 * abs(self._way)))
-        aim = np.array(centre)
+        aim = np.array(self._centre(scale))
         if self._axis == "zoom":
             scale = self.fill * (1 - abs(self._way) - move)
-            aim, closer = np.array(self._centre(scale)), 0.5 * (move + self._way * np.sign(self._way)) * NEARER
+            aim, closer = np.array(self._centre(scale)), 0.5 * (move + abs(self._way)) * NEARER
         elif self._axis == "roll":
             turn = move * 1.6
             wide, high = self._film
@@ -85,8 +84,7 @@ class Camera:
         for side in (0, 1):
             middle = self._photo[side] / 2
             slack = max(0.0, (self._photo[side] - self._film[side] * scale) / 2)
-            out.append(middle + float(np.clip(self._focus[side] - middle, -1, 1) * 0 + np.clip(
-                (self._focus[side] - middle) / max(middle, 1), -1, 1) * slack))
+            out.append(middle + float(np.clip((self._focus[side] - middle) / middle, -1, 1)) * slack)
         return out[0], out[1]
 
     def _matrix(self, scale: float, turn: float, aim: np.ndarray, lean: float, nod: float) -> np.ndarray:

@@ -11,6 +11,10 @@ import numpy as np
 from headwater.film_engines.photo.faces import Eye, Face
 
 OPEN_MIN = 0.13
+LASHES = 0.06
+"""How thick the dark edge of a lid is, of the eye's width."""
+HOODED = 0.55
+"""How light a lid must be beside the skin under the eye."""
 SIZE_MIN = 9.0
 """Pixels an eye must be wide before a blink can be seen, and be right."""
 
@@ -40,15 +44,19 @@ class Lids:
 
         self._upper, self._lower = line(eye.upper), line(eye.lower)
         self._lower = np.maximum(self._lower, self._upper)
-        brow = float(((eye.brow - corner) @ below).max())
-        top = np.minimum(line(eye.brow), self._upper - 0.22 * width)
-        self._brow = np.maximum(top, brow - 0.35 * width).astype(np.float32)
-        self._brow = np.minimum(self._brow, self._upper - 0.2 * width)
+        # The skin that is stretched ends well below the brow, whose hairs would be drawn down with it.
+        skin = np.clip(0.8 * (self._upper - line(eye.brow)), 0.14 * width, 0.55 * width)
+        self._top = (self._upper - skin).astype(np.float32)
+        lid = eye.upper[2:7] - (0.5 * skin.mean() + 0.03 * width) * below
+        under = eye.lower[2:7] + 0.2 * width * below
+        # Under a low brow there is shadow where a lid would be, and no skin to draw down: such an eye only narrows.
+        self._most = 1.0 if _light(photo, lid) > HOODED * _light(photo, under) else 0.4
 
     def close(self, photo: np.ndarray, by: float) -> None:
         """In place. by: 0 open as it is, 1 closed."""
         import cv2
 
+        by *= self._most
         if by <= 0 or min(self._shape) < 4:
             return
         rows = slice(self._y0, self._y0 + self._shape[0])
@@ -58,7 +66,7 @@ class Lids:
         shut = np.clip(gap / (0.06 * self._width), 0, 1)  # towards the corners the lids meet already
         upper = self._upper + by * (0.86 * gap)
         lower = self._lower - by * (0.14 * gap)
-        lid = self._under_brow(upper, self._upper - 0.012 * edge * shut)
+        lid = self._stretched(upper, self._upper - 0.012 * edge * shut)
         cheek = self._v + (self._lower + 0.02 * edge * shut - lower) * np.exp(
             -np.clip(self._v - lower, 0, None) / (0.3 * self._width))
         over = np.clip(upper - self._v + 0.5, 0, 1) * (gap > 1e-3)
@@ -72,15 +80,18 @@ class Lids:
             out += share[..., None] * (part - out)
         photo[rows, columns] = np.clip(np.rint(out), 0, 255).astype(np.uint8)
 
-    def _under_brow(self, upper: np.ndarray, source: np.ndarray) -> np.ndarray:
-        """Which row of the skin between brow and lid is seen at each row, when the lid's edge is at `upper`: what was
-        up to `source`, stretched least right under the brow."""
-        length = np.maximum(upper - self._brow, 1e-3)
-        ratio = np.clip((source - self._brow) / length, 0.05, 1.0)
-        s = np.clip((self._v - self._brow) / length, 0, 1)
+    def _stretched(self, edge: np.ndarray, source: np.ndarray) -> np.ndarray:
+        """Which row of the photo is seen at each row above the lid's edge, when that is at `edge` and was at `source`:
+        the lashes as they are, and above them the skin up to the top, stretched least at the top."""
+        lashes = np.minimum(LASHES * self._width, 0.5 * (source - self._top))
+        length = np.maximum(edge - lashes - self._top, 1e-3)
+        ratio = np.clip((source - lashes - self._top) / length, 0.05, 1.0)
+        s = np.clip((self._v - self._top) / length, 0, 1)
         bent = s + (ratio - 1) * s * s
-        mix = np.clip((ratio - 0.55) / 0.1, 0, 1)
-        return np.where(self._v < self._brow, self._v, self._brow + length * (mix * bent + (1 - mix) * ratio * s))
+        mix = np.clip((ratio - 0.5) / 0.1, 0, 1)
+        skin = self._top + length * (mix * bent + (1 - mix) * ratio * s)
+        return np.where(self._v < self._top, self._v,
+                        np.where(self._v > edge - lashes, self._v - edge + source, skin))
 
 
 def closable(face: Face, photo: np.ndarray) -> list[tuple[int, Lids]]:

@@ -14,6 +14,8 @@ import numpy as np
 from headwater.film_engines.photo.faces import EARS, MOUTH, OVAL, Face
 
 STEP = 4
+RIM = 0.06
+"""Share of the photo's width and height over which motion dies away towards its rim."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class Grid:
         rows, columns = self.shape
         return np.meshgrid((np.arange(columns, dtype=np.float32) + 0.5) * STEP - 0.5,
                            (np.arange(rows, dtype=np.float32) + 0.5) * STEP - 0.5)
+
+    def edges(self) -> np.ndarray:
+        """0 at the photo's rim, 1 inside: across for what moves sideways, down for the rest. Times this, nothing is
+        drawn in from beyond the photo."""
+        x, y = self.places()
+        wide, high = RIM * self.width, RIM * self.height
+        return np.stack([1 - _fade(np.minimum(x, self.width - 1 - x), 0, wide),
+                         1 - _fade(np.minimum(y, self.height - 1 - y), 0, high)], 2)
 
     def shrunk(self, picture: np.ndarray) -> np.ndarray:
         import cv2

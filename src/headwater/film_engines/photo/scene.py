@@ -59,7 +59,7 @@ class Scene:
         self._camera = Camera(film, (width, height), self._focus(), request.camera, self.wish.still)
         total = request.frames
         self._drift = draw(replace(self.wish, plain=True), total, request.fps, request.seed, 1_000).sway
-        self._places = _film_grid(film)
+        self._places, self._edges = _film_grid(film), self.grid.edges()
 
     def frame(self, number: int) -> np.ndarray:
         """uint8 (height, width, 3) of the film's size."""
@@ -100,7 +100,7 @@ class Scene:
         near = self.near - (0.5 if self.people else 0.0)
         out[..., 0] += near * np.float32(view.shift[0] + drift) + near * np.float32(view.closer) * (x - view.middle[0])
         out[..., 1] += near * np.float32(view.shift[1]) + near * np.float32(view.closer) * (y - view.middle[1])
-        return out
+        return out * self._edges
 
     # --- parts
 
