@@ -7,7 +7,7 @@ import safetensors.numpy
 from gguf.quants import dequantize, quantize
 
 from headwater.core.errors import CorruptFile
-from headwater.weights import values
+from headwater.weights import ggml_values, values
 from headwater.weights.header import Tensor
 from headwater.weights.read import read_header
 from headwater.weights.source import BytesSource, FileSource, RangeSource
@@ -55,6 +55,17 @@ def test_quantised_rows_are_those_the_gguf_package_undoes(tmp_path, name):
         assert np.array_equal(values.rows(source, tensor), whole)
         pieces = np.concatenate([block for _, block in values.blocks(source, tensor, block_bytes=500)])
         assert np.array_equal(pieces, whole)
+
+
+@pytest.mark.parametrize("name", [*QUANTISED, "Q4_K", "Q5_K", "Q6_K"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_whatever_bytes_blocks_hold_they_are_undone_to_the_bits_the_gguf_package_gives(name):
+    kind = gguf.GGMLQuantizationType[name]
+    numbers, size = gguf.GGML_QUANT_SIZES[kind]
+    stored = np.random.default_rng(5).integers(0, 256, (2 * ggml_values.STEP // numbers + 3, size), np.uint8)
+    found, witness = ggml_values.undo(name, stored.tobytes()), dequantize(stored, kind).reshape(-1)
+    assert np.isnan(witness).any() and np.isfinite(witness).any()
+    assert np.array_equal(found, witness, equal_nan=True)
 
 
 def test_an_unknown_dtype_is_refused_by_name():

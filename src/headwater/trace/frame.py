@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.trace.solve import solve_definite
 from headwater.weights.tokens import Tokens
 
 DIMENSIONS = 768
@@ -26,7 +27,7 @@ FEWEST = 1_500
 WHITENED_BY = 1_024
 """Anchors that the covariance is taken from, the ones of lowest hash."""
 _COVARIANCE_NUMBERS = 1 << 25
-_BLOCK_NUMBERS = 1 << 22
+_BLOCK_NUMBERS = 1 << 20
 _LONGEST = 10
 _U64 = np.uint64
 
@@ -123,8 +124,10 @@ def signs(hashes: np.ndarray, count: int = DIMENSIONS) -> np.ndarray:
     """float32 (n, count) of -1 and 1, drawn from the hashes alone. `count` is a multiple of 64."""
     steps = np.arange(1, count // 64 + 1, dtype=_U64) * _U64(0xD1342543DE82EF95)
     words = mix(hashes[:, None] ^ steps).astype("<u8")
-    bits = np.unpackbits(words.view(np.uint8), axis=1)
-    return bits.astype(np.float32) * 2 - 1
+    drawn = np.unpackbits(words.view(np.uint8), axis=1).astype(np.float32)
+    drawn *= 2
+    drawn -= 1
+    return drawn
 
 
 def build_frame(anchors: Anchors, width: int, rows_of: Callable[[np.ndarray], np.ndarray]) -> Frame:
@@ -157,9 +160,11 @@ def build_frame(anchors: Anchors, width: int, rows_of: Callable[[np.ndarray], np
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     """Rows of norm 1. Rows that are zero or no numbers become zero."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    norms = np.sqrt(np.multiply(rows, rows).sum(1, keepdims=True))
     good = np.isfinite(norms) & (norms > 1e-12)
-    return np.where(good, rows / np.where(good, norms, 1), 0).astype(np.float32)
+    unit = rows / np.where(good, norms, 1)
+    unit[~good[:, 0]] = 0
+    return unit.astype(np.float32, copy=False)
 
 
 def _whiten(summed: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, float]:
@@ -177,6 +182,6 @@ def _whiten(summed: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, float]:
     ridge = trace / width
     small[np.diag_indices_from(small)] += ridge
     if width <= count:
-        return np.linalg.solve(small, summed.T).T.astype(np.float32) * np.float32(ridge), dimension
-    inner = np.linalg.solve(small, sample @ summed.T)
+        return solve_definite(small, summed.T).T.astype(np.float32) * np.float32(ridge), dimension
+    inner = solve_definite(small, sample @ summed.T)
     return summed - (sample.T @ inner).T / np.float32(count), dimension

@@ -97,14 +97,12 @@ class _Cursor:
 
     def skip_strings(self, most: int) -> int:
         """Step over the strings that end inside the window, at most so many; how many they were."""
-        window, at, done = self._window, self.at - self._base, 0
-        while done < most:
-            stop = at + 8 + int.from_bytes(window[at:at + 8], "little")
-            if stop > len(window):
-                break
-            at, done = stop, done + 1
-        self.at = self._base + at
-        return done
+        from headwater.weights.string_walk import walk
+
+        _, stops = walk(self._window, self.at - self._base, most)
+        if len(stops):
+            self.at = self._base + int(stops[-1])
+        return len(stops)
 
     def scalar(self, kind: int, what: str) -> Any:
         packer = _SCALARS[kind]

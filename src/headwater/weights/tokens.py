@@ -19,6 +19,7 @@ import numpy as np
 from headwater.core.errors import CorruptFile
 from headwater.weights import jsontext
 from headwater.weights.source import Source
+from headwater.weights.string_walk import walk
 
 MAX_TOKENS = 4_000_000
 MAX_BYTES = 64 << 20
@@ -133,8 +134,9 @@ def _vocabulary(text: str) -> tuple[object, list[object]]:
 def _by_number(pairs: list[tuple[str, int]], name: str) -> Tokens:
     if not pairs:
         raise CorruptFile(f"{name} holds no tokens.")
-    highest = max(number for _, number in pairs)
-    if not -1 < highest < MAX_TOKENS or min(number for _, number in pairs) < 0:
+    numbers = [number for _, number in pairs]
+    highest = max(numbers)
+    if not -1 < highest < MAX_TOKENS or min(numbers) < 0:
         raise CorruptFile(f"{name} numbers its tokens up to {highest}; 0 to {MAX_TOKENS - 1} are read.")
     strings = [b""] * (highest + 1)
     for token, number in pairs:
@@ -211,15 +213,10 @@ def from_gguf(source: Source, stop: int) -> Tokens | None:
     at += 8
     if count > MAX_TOKENS:
         raise CorruptFile(f"the GGUF file lists {count} tokens; at most {MAX_TOKENS} are read.")
-    starts, stops, take = [], [], int.from_bytes
-    for _ in range(count):
-        begin = at + 8
-        at = begin + take(data[at:begin], "little")
-        starts.append(begin)
-        stops.append(at)
-        if at > len(data):
-            raise CorruptFile(f"a token of the GGUF file reaches past byte {len(data)}, where its header ends.")
-    return Tokens(np.frombuffer(data, np.uint8), np.array(starts, np.int64), np.array(stops, np.int64))
+    starts, stops = walk(data, at, count)
+    if len(starts) < count:
+        raise CorruptFile(f"a token of the GGUF file reaches past byte {len(data)}, where its header ends.")
+    return Tokens(np.frombuffer(data, np.uint8), starts, stops)
 
 
 # --- canonical

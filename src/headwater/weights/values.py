@@ -7,10 +7,12 @@ tensor means.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from headwater.core.errors import CorruptFile
+from headwater.weights import ggml_values
 from headwater.weights.header import Tensor
 from headwater.weights.safetensors import BITS
 from headwater.weights.source import Source
@@ -54,25 +56,32 @@ def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
     width, row_bytes = row_width(tensor), _row_bytes(tensor)
     if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < row_count(tensor):
         raise CorruptFile(f"row {int(numbers.max())} was asked of a tensor of {row_count(tensor)} rows.")
-    gap = getattr(source, "gap_bytes", GAP_BYTES)
     order = np.argsort(numbers, kind="stable")
     wanted = numbers[order]
-    pieces, at = [], 0
-    while at < len(wanted):
-        # A gap is read too while that costs less than another request.
-        near = np.flatnonzero(np.diff(wanted[at:at + MAX_RUN]) * row_bytes > gap)
-        stop = at + int(near[0]) + 1 if len(near) else min(at + MAX_RUN, len(wanted))
-        stop = max(at + 1, int(np.searchsorted(wanted[:stop], wanted[at] + BLOCK_BYTES // max(row_bytes, 1))))
+    stored = np.empty((len(wanted), row_bytes), np.uint8)
+    for at, stop in _runs(wanted, row_bytes, getattr(source, "gap_bytes", GAP_BYTES)):
         first, last = int(wanted[at]), int(wanted[stop - 1])
         data = source.read(tensor.start + first * row_bytes, tensor.start + (last + 1) * row_bytes)
-        pieces.append(np.frombuffer(data, np.uint8).reshape(-1, row_bytes)[wanted[at:stop] - first])
-        at = stop
-    if not at:
+        block = np.frombuffer(data, np.uint8).reshape(-1, row_bytes)
+        # Back to the order asked while it is still bytes.
+        stored[order[at:stop]] = block[wanted[at:stop] - first]
+    if not len(wanted):
         return np.zeros((0, width), np.float32)
-    found = decode(tensor.dtype, np.concatenate(pieces).tobytes(), at, width)
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    return found[back]
+    return decode(tensor.dtype, stored.reshape(-1).data, len(wanted), width)
+
+
+def _runs(wanted: np.ndarray, row_bytes: int, gap: int) -> Iterator[tuple[int, int]]:
+    """Rising row numbers cut where one request ends: [start, stop) of each. A gap is read too while that costs less
+    than another request."""
+    cuts = [0, *(np.flatnonzero(np.diff(wanted) * row_bytes > gap) + 1).tolist(), len(wanted)]
+    most = BLOCK_BYTES // max(row_bytes, 1)
+    for start, stop in pairwise(cuts):
+        while start < stop:
+            end = min(stop, start + MAX_RUN)
+            if end - start > 1:
+                end = max(start + 1, start + int(np.searchsorted(wanted[start:end], wanted[start] + most)))
+            yield start, end
+            start = end
 
 
 def blocks(source: Source, tensor: Tensor, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, np.ndarray]]:
@@ -82,12 +91,13 @@ def blocks(source: Source, tensor: Tensor, block_bytes: int = BLOCK_BYTES) -> It
         yield start, rows(source, tensor, start, start + step)
 
 
-def decode(dtype: str, data: bytes, count: int, width: int) -> np.ndarray:
+def decode(dtype: str, data: bytes | memoryview, count: int, width: int) -> np.ndarray:
     """The stored bytes of `count` rows as float32 (count, width)."""
     if dtype in _PLAIN:
         return np.frombuffer(data, _PLAIN[dtype]).astype(np.float32).reshape(count, width)
     if dtype == "BF16":
-        wide = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+        wide = np.frombuffer(data, "<u2").astype(np.uint32)
+        np.left_shift(wide, 16, out=wide)
         return wide.view(np.float32).reshape(count, width)
     if dtype in _FLOAT8:
         return _float8_table(*_FLOAT8[dtype])[np.frombuffer(data, np.uint8)].reshape(count, width)
@@ -111,7 +121,10 @@ def _row_bytes(tensor: Tensor) -> int:
     return tensor.nbytes // row_count(tensor) if row_count(tensor) else 0
 
 
-def _ggml(dtype: str, data: bytes, count: int, width: int) -> np.ndarray:
+def _ggml(dtype: str, data: bytes | memoryview, count: int, width: int) -> np.ndarray:
+    plain = ggml_values.undo(dtype, data)
+    if plain is not None:
+        return plain.reshape(count, width)
     from gguf import GGMLQuantizationType
     from gguf.quants import dequantize
 
