@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from headwater.cli._common import Common, note, show_json, show_table, when
+from headwater.core.errors import BadInput
 
 User = Annotated[str | None, Parameter(help="Whose token; others' only for an administrator.")]
 
@@ -19,11 +20,16 @@ def create(
                                                                   "datasets/owner/name. May be repeated.")] = (),
     days: Annotated[float | None, Parameter(help="Days until it expires; never if not given.")] = None,
     user: User = None,
+    kling: Annotated[bool, Parameter(negative="", help="A key pair for programs written for Kling's API, which sign "
+                                                       "tokens of their own.")] = False,
     common: Common = Common(),
 ) -> None:
     """Make a token; it is shown this once."""
     from headwater.cli._hub import reach
 
+    if kling:
+        _pair(name, days, common, plain=scope == "write" and not repo and user is None)
+        return
     body = {"name": name, "scope": scope, "repos": [*repo] or None, "days": days, "user": user}
     with reach(common) as door:
         made = door.post("/api/headwater/tokens", body)
@@ -32,6 +38,21 @@ def create(
     else:
         print(made["token"])
         note(f"This is {made['user']}'s token {made['name']!r} ({made['scope']}). It is not shown again.")
+
+
+def _pair(name: str, days: float | None, common: Common, *, plain: bool) -> None:
+    from headwater.cli._hub import reach
+
+    if not plain:
+        raise BadInput("A key pair may read and write all that your account can.",
+                       hint="Leave --scope, --repo and --user out.")
+    with reach(common) as door:
+        made = door.post("/api/headwater/key-pairs", {"name": name, "days": days})
+    if common.json:
+        show_json(made)
+        return
+    print(f"access key: {made['access_key']}\nsecret key: {made['secret_key']}")
+    note(f"`headwater token revoke {made['name']}` ends it. It is not shown again.")
 
 
 def list_(*, user: User = None, common: Common = Common()) -> None:

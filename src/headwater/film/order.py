@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import BadInput, Busy, Conflict, ModelNotFound, NotFound, TooLarge
-from headwater.core.film import AXES, Estimate, FilmEngine, FilmRequest, Normalised, Picture
+from headwater.core.film import AXES, Brush, Estimate, FilmEngine, FilmRequest, Normalised, Picture, Point
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
 from headwater.film import Film
 
@@ -31,7 +31,8 @@ BUILT_IN = ("photo", "plain")
 @dataclass(frozen=True)
 class Asked:
     """What a person or program asks for. None: the engine's or the picture's own. model: owner/name[@revision], an
-    engine's name, or "". size: (width, height)."""
+    engine's name, or "". size: (width, height). brushes: (mask, way) as core.film.Brush has them; last: the frame to
+    end with. callback: the URL that is told when the film is made, or cannot be (callback.py)."""
 
     prompt: str = ""
     model: str = ""
@@ -47,10 +48,17 @@ class Asked:
     external_id: str | None = None
     remixed_from: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    brushes: tuple[tuple[Staged, tuple[Point, ...]], ...] = ()
+    last: Staged | None = None
+    callback: str = ""
+
+    @property
+    def staged(self) -> list[Staged]:
+        return [mask for mask, _ in self.brushes] + ([self.last] if self.last else [])
 
 
 def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Staged | None = None) -> KeptFilm:
-    """Keep the order and its photo (which is consumed), and enqueue the work.
+    """Keep the order and its pictures (which are consumed), and enqueue the work.
 
     Raises BadInput (what the engine cannot do, or a picture it cannot read), ModelNotFound, TooLarge, Busy.
     """
@@ -60,11 +68,12 @@ def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Stage
             raise Busy("You have as many films waiting as one account may.", retry_after=30,
                        hint="Wait for one to be done, or cancel one.")
         kept_photo = keep_file(film, account, photo, "photo", _media_type(photo)) if photo else None
+        named = _keep_others(film, account, asked)
     finally:
-        if photo:
-            Path(photo.path).unlink(missing_ok=True)
+        for staged in [*asked.staged, *([photo] if photo else [])]:
+            Path(staged.path).unlink(missing_ok=True)
     kept = KeptFilm(
-        f"video_{secrets.token_hex(16)}", account.id, None, "queued", _plain(normalised, asked),
+        f"video_{secrets.token_hex(16)}", account.id, None, "queued", _plain(normalised) | named,
         kept_photo.id if kept_photo else None, None, None, None, None, None, None, asked.remixed_from,
         asked.external_id, film.now(), None)
     film.films.add(kept)
@@ -83,12 +92,18 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
         engine.name, "i2v" if photo else "t2v", asked.prompt, asked.seconds or SECONDS, asked.fps or FPS,
         width // 2 * 2, height // 2 * 2, secrets.randbelow(2**31) if asked.seed is None else asked.seed,
         model, revision, folder, asked.negative,
-        (Picture("first", Path(photo.path), photo.digest),) if photo else (), camera=asked.camera, steps=asked.steps,
-        guidance=asked.guidance, preset=asked.preset, extra=asked.more)  # type: ignore[arg-type]
+        _pictures(asked, photo), tuple(Brush(Path(mask.path), way) for mask, way in asked.brushes),
+        camera=asked.camera, steps=asked.steps, guidance=asked.guidance, preset=asked.preset, extra=asked.more)  # type: ignore[arg-type]
     capabilities = engine.describe(folder)
     if draft.kind not in capabilities.kinds:
         raise BadInput("This engine needs a photo to begin with." if draft.kind == "t2v" else
                        "This model makes films from words alone.", hint="Choose another model.")
+    if asked.brushes and not capabilities.brushes:
+        raise BadInput(f"{engine.name} has no motion brush.", hint="Leave the masks out, or choose another model.")
+    if asked.last and not capabilities.last_frame:
+        raise BadInput(f"{engine.name} cannot end a film with a given picture.", hint="Leave the last picture out.")
+    for picture in asked.staged:
+        _shape(picture)
     notes = () if (width, height) == (draft.width, draft.height) else (
         f"{draft.width}x{draft.height} was taken for {width}x{height}: both sides must be even.",)
     normalised = engine.normalise(draft)
@@ -153,7 +168,8 @@ def delete(film: Film, account: Account, kept: KeptFilm) -> None:
     if kept.state in ("queued", "running") and kept.job_id:
         film.jobs.cancel(kept.job_id)
     film.films.delete(kept)
-    for file_id in (kept.photo, kept.video, kept.poster, kept.sheet):
+    brushes = [one["mask"] for one in kept.asked.get("brushes", ())]
+    for file_id in (kept.photo, kept.video, kept.poster, kept.sheet, kept.asked.get("last"), *brushes):
         if file_id:
             film.files.delete(account, file_id)
 
@@ -169,8 +185,11 @@ def again(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed:
     photo = film.files.get(account.id, kept.photo) if kept.photo else None
     if kept.photo and photo is None:
         raise NotFound("The photo this film was made of is gone.", hint="Order a new film with it.")
+    brushes = tuple((_staged(film, account, one["mask"]), tuple((x, y) for x, y in one["way"]))
+                    for one in kept.asked.get("brushes", ()))
+    last = _staged(film, account, kept.asked["last"]) if kept.asked.get("last") else None
     staged = film.stage(film.blobs.read(photo.digest), limit=PHOTO_MAX) if photo else None
-    return order(film, actor, account, replace(asked, **changed), staged)
+    return order(film, actor, account, replace(asked, brushes=brushes, last=last, **changed), staged)
 
 
 def resume(film: Film) -> int:
@@ -197,6 +216,31 @@ def keep_file(film: Film, account: Account, staged: Staged, name: str, media_typ
         film.files.delete(account, file.id)
         raise
     return file
+
+
+def _staged(film: Film, account: Account, file_id: str) -> Staged:
+    file = film.files.get(account.id, file_id)
+    if file is None:
+        raise NotFound("A picture this film was made of is gone.", hint="Order a new film.")
+    return film.stage(film.blobs.read(file.digest), limit=PHOTO_MAX)
+
+
+def _keep_others(film: Film, account: Account, asked: Asked) -> dict[str, Any]:
+    """What the record names beside the photo, each only where the order has it: brushes, last, callback."""
+    named: dict[str, Any] = {}
+    if asked.brushes:
+        named["brushes"] = [{"mask": keep_file(film, account, mask, "mask", _media_type(mask)).id, "way": way}
+                            for mask, way in asked.brushes]
+    if asked.last:
+        named["last"] = keep_file(film, account, asked.last, "last", _media_type(asked.last)).id
+    if asked.callback:
+        named["callback"] = asked.callback
+    return named
+
+
+def _pictures(asked: Asked, photo: Staged | None) -> tuple[Picture, ...]:
+    first = (Picture("first", Path(photo.path), photo.digest),) if photo else ()
+    return (*first, Picture("last", Path(asked.last.path), asked.last.digest)) if asked.last else first
 
 
 def _enqueue(film: Film, kept: KeptFilm, by: str) -> KeptFilm:
@@ -283,7 +327,7 @@ def _media_type(photo: Staged) -> str:
         return Image.MIME.get(image.format or "", "application/octet-stream")
 
 
-def _plain(normalised: Normalised, asked: Asked) -> dict[str, Any]:
+def _plain(normalised: Normalised) -> dict[str, Any]:
     """The order as JSON: what make.py builds the request from again, and `notes`."""
     request = normalised.request
     return {"engine": request.engine, "kind": request.kind, "model": request.model, "revision": request.revision,
