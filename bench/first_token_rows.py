@@ -1,8 +1,8 @@
 """Time to the first token of a conversation of 2,000 tokens, and of its second turn: the hub, bare llama.cpp,
 transformers and OpenVINO on the same file, with the same threads, asked in turns in one run.
 
-Peers that are not here are left out and told: .venvs/torch (transformers), .venvs/bench (`pip install openvino-genai`),
-and a native build of llama.cpp in the folder BENCH_ENGINES names (`headwater engine build` makes one).
+Peers that are not here or fail are left out and told: .venvs/torch (transformers), .venvs/bench (`pip install
+openvino-genai`), and a native build of llama.cpp (`headwater engine build`) in the folder BENCH_ENGINES names.
 """
 
 from __future__ import annotations
@@ -14,18 +14,27 @@ import statistics
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import ground
 from chat_rows import _add, _file
 from ground import Row
 
-ROUNDS, THREADS = int(os.environ.get("BENCH_ROUNDS", "3")), 2
+ROUNDS, THREADS = int(os.environ.get("BENCH_FIRST_ROUNDS", "1")), 2
+"""A round is some 10,000 tokens read: few."""
+PEER_S = 180
 ROOT = Path(__file__).parents[1]
 SYSTEM, ANSWER, SECOND = "You know rivers.", "They all run to the sea.", "Which of them is the longest?"
+
+
+class PeerFailed(Exception):
+    """A program beside ours ended or was too slow: it has no row, the others have."""
+
+
 Ask = Callable[[int], tuple[float, float]]
 """Round to (seconds to the first token of the first turn, and of the second)."""
 
@@ -60,8 +69,13 @@ def rows() -> Iterator[Row]:
 def _in_turns(asks: dict[str, Ask]) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in asks}
     for round_ in range(ROUNDS + 1):
-        for name, ask in asks.items():
-            took = ask(round_)
+        for name, ask in list(asks.items()):
+            try:
+                took = ask(round_)
+            except PeerFailed as error:
+                print(f"{name} is left out: {error}", file=sys.stderr)
+                del asks[name], found[name]
+                continue
             if round_:  # the first warms all of them
                 found[name].append(took)
     for name, times in found.items():
@@ -110,9 +124,10 @@ def _named(folder: Path, blob: Path) -> Path:
 
 
 def text(round_: int) -> str:
-    """Some 2,000 tokens, another text each round."""
+    """Some 2,000 tokens, another text each round; few in the one that warms."""
     places = ("mill", "town", "bridge", "weir", "wood")
-    return " ".join(f"River {round_ * 7919 + n} runs past the old {places[n % 5]} and on." for n in range(106))
+    return " ".join(f"River {round_ * 7919 + n} runs past the old {places[n % 5]} and on."
+                    for n in range(106 if round_ else 6))
 
 
 # --- over HTTP
@@ -167,19 +182,33 @@ def _peer(name: str, python: Path, path: Path) -> Iterator[Ask]:
     """The program first_token_peer.py: a line of JSON in, the two times out."""
     command = [str(python), str(Path(__file__).with_name("first_token_peer.py")), name, str(path), str(THREADS),
                sysconfig.get_path("purelib")]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with path.with_name(f"{name}.log").open("w+b") as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                                   env={**os.environ, "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"})
 
-    def ask(round_: int) -> tuple[float, float]:
-        process.stdin.write(json.dumps([SYSTEM, text(round_), ANSWER, SECOND]) + "\n")
-        process.stdin.flush()
-        for line in process.stdout:  # libraries talk too
-            if line.startswith("TOOK "):
-                first, second = json.loads(line[5:])
-                return first, second
-        raise RuntimeError(f"{name} ended with {process.wait()}")
+        def ask(round_: int) -> tuple[float, float]:
+            late = threading.Timer(PEER_S, process.kill)
+            late.start()
+            try:
+                process.stdin.write(json.dumps([SYSTEM, text(round_), ANSWER, SECOND]) + "\n")
+                process.stdin.flush()
+                for line in process.stdout:  # libraries talk too
+                    if line.startswith("TOOK "):
+                        first, second = json.loads(line[5:])
+                        return first, second
+            except BrokenPipeError:  # it ended before it read
+                pass
+            finally:
+                late.cancel()
+            log.seek(0)
+            said = log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise PeerFailed(f"ended with {process.wait()}: {''.join(said)[-300:]}")
 
-    try:
-        yield ask
-    finally:
-        process.kill()
-        process.wait(10)
+        try:
+            yield ask
+        finally:
+            process.kill()
+            process.wait(10)
+            process.stdout.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
