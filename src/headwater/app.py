@@ -60,7 +60,9 @@ from headwater.storage.records import Records, open_records
 from headwater.talks import Talks
 from headwater.trace import Trace
 from headwater.trace.fingerprint import VERSION as FINGERPRINT
+from headwater.trace.mixing import merge_job
 from headwater.trace.reading import ModelFile
+from headwater.trace.whole import compare_job
 from headwater.trace.work import enqueue as enqueue_trace
 from headwater.trace.work import trace_all_job, trace_job
 from headwater.web import mount as mount_pages
@@ -194,6 +196,8 @@ def _register_jobs(hub: Hub, chat: Chat, trace: Trace) -> None:
     hub.jobs.register(BUILD_JOB, lambda payload, progress: ENGINES["llamacpp"].make_build(hub.settings, progress))
     hub.jobs.register("trace", trace_job(trace), at_once=1)
     hub.jobs.register("trace-all", trace_all_job(trace), at_once=1)
+    hub.jobs.register("trace-merge", merge_job(trace, hub.settings.trace_merge_max_bytes), at_once=1)
+    hub.jobs.register("compare", compare_job(trace), at_once=1)
 
 
 class Pump(threading.Thread):

@@ -40,6 +40,9 @@ class NeuronPair:
     writes_a: tuple[str, ...]
     writes_b: tuple[str, ...]
 
+    def flipped(self) -> NeuronPair:
+        return NeuronPair(self.b, self.a, self.gate, self.up, self.reads_b, self.reads_a, self.writes_b, self.writes_a)
+
 
 class Side:
     """One model: its layers as (neurons, K) profiles, its words as directions in the stream."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from headwater.core.errors import HeadwaterError
@@ -62,33 +63,41 @@ class AskedSource:
         return self._held[start - self._start:stop - self._start]
 
 
-def run(parent: Parent, asked: dict[str, Any]) -> None:
-    files = asked["files"]
+class Asked:
+    """What the first line asks: files by path, and how to open them and to guess their tokens."""
 
-    def open_file(path: str) -> Source:
-        local = files[path]["local"]
-        return FileSource(local) if local else AskedSource(parent, path, files[path]["size"])
+    def __init__(self, parent: Parent, line: dict[str, Any]):
+        self.line, self._parent = line, parent
+        self.sizes: dict[str, int] = {path: file["size"] for path, file in line["files"].items()}
 
-    def guess_tokens(rows: int) -> tokens.Tokens | None:
-        answer, data = parent.ask(tokens=rows)
+    def open_file(self, path: str) -> Source:
+        local = self.line["files"][path]["local"]
+        return FileSource(local) if local else AskedSource(self._parent, path, self.sizes[path])
+
+    def guess_tokens(self, rows: int) -> tokens.Tokens | None:
+        answer, data = self._parent.ask(tokens=rows)
         return tokens.read_tokens(answer["name"], data) if data else None
 
-    made = make_fingerprint(open_file, {path: file["size"] for path, file in files.items()},
-                            lambda done, total: parent.say(progress=[done, total]), guess_tokens)
-    data = made.to_bytes()
-    parent.say(data, done=len(data))
+    def tell(self, done: int, total: int) -> None:
+        self._parent.say(progress=[done, total])
 
 
-def main() -> int:
+def fingerprint(asked: Asked) -> bytes:
+    return make_fingerprint(asked.open_file, asked.sizes, asked.tell, asked.guess_tokens).to_bytes()
+
+
+def serve(run: Callable[[Asked], bytes]) -> int:
+    """Answer the one question there is by what `run` makes of it, or say why not."""
     parent = Parent(sys.stdin.buffer, sys.stdout.buffer)
-    asked = parent.first()
-    limit_self(memory=asked["memory"], seconds=asked["seconds"], files=1200)
+    asked = Asked(parent, parent.first())
+    limit_self(memory=asked.line["memory"], seconds=asked.line["seconds"], files=1200)
     try:
-        run(parent, asked)
+        data = run(asked)
+        parent.say(data, done=len(data))
     except HeadwaterError as error:
         parent.say(problem=error.message)
     except MemoryError:
-        parent.say(problem=f"it takes more than {asked['memory'] >> 20} MiB of memory to read.")
+        parent.say(problem=f"it takes more than {asked.line['memory'] >> 20} MiB of memory to read.")
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, ArithmeticError, RecursionError,
             OSError) as error:
         parent.say(problem=f"it is not what its header says ({type(error).__name__}).")
@@ -96,4 +105,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(serve(fingerprint))

@@ -14,6 +14,7 @@ from headwater.core.types import Actor, Edge, Kept, Place
 from headwater.trace import Trace
 from headwater.trace.declared import bases_of
 from headwater.trace.judgement import Verdict
+from headwater.trace.mixing import laid_over
 from headwater.trace.work import state_of
 
 NODES_MAX = 5_000
@@ -94,7 +95,8 @@ def _copies(places: list[Place], firsts: dict[int, Place], kept: dict[int, Kept]
 
 
 def _kin(trace: Trace, firsts: dict[int, Place]) -> Iterator[Link]:
-    for edge in trace.records.edges(firsts):
+    names = {number: place.repo.full_name for number, place in firsts.items()}
+    for edge in laid_over(trace, trace.records.edges(firsts), names):
         if edge.a_id in firsts and edge.b_id in firsts:
             yield _link(edge, firsts[edge.a_id], firsts[edge.b_id])
 

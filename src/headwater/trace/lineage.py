@@ -6,12 +6,13 @@ even a count is told. Reads records; starts no work but what `read_again` asks f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from headwater.core.errors import BadInput, NotFound, RepoNotFound
 from headwater.core.types import Actor, Dispute, Edge, Job, JobState, Kept, Kind, Oid, Place, Repo
-from headwater.trace import Trace
+from headwater.trace import Trace, mixing
 from headwater.trace.declared import RELATIONS, bases_of
 from headwater.trace.duties import Duties, duties_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
@@ -20,6 +21,8 @@ from headwater.trace.tree import Tree, grow_tree
 from headwater.trace.work import enqueue, state_of
 
 Order = Literal["parent", "child", "open"]
+Merges = Mapping[int, Mapping[int, float]]
+"""Shares by part, of each proved merge, by fingerprints' ids."""
 TEXT_MAX = 10_000
 FAMILY_MAX = 24
 """Kin among which the tree is grown for one page."""
@@ -49,7 +52,7 @@ class Relative:
     order: whether it is parent or child of the model asked for, or the order is open. order_by: "weights", "tree" (it
     follows from the other edges of the family), "declared", or "" while it is open. direct: whether no third model of
     the family stands between the two, as far as is seen. also: other repos that hold the very same files. judgement:
-    as Judgement.as_json.
+    as Judgement.as_json. share: of the parent in the child, where the files prove the child a sum of several.
     """
 
     repo: str
@@ -65,6 +68,7 @@ class Relative:
     also: tuple[str, ...] = ()
     at: float = 0.0
     direct: bool = True
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,14 @@ class Declared:
 @dataclass(frozen=True)
 class Tie:
     """Two who stand next to each other in the family's tree, by their repos' names; parent and child are in no order
-    where `order` is "open"."""
+    where `order` is "open". share: of the parent in a child that is a sum of several, else None."""
 
     parent: str
     child: str
     order: Literal["weights", "tree", "declared", "open"]
     verdict: str
     agreement: float | None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -147,9 +152,11 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
     for place in trace.records.places(ends, viewer):
         stands.setdefault(place.fingerprint_id, []).append(place)
     same = tuple(p.repo.full_name for p in stands.pop(kept.id, []) if p.repo.id != repo.id) if not kept.problem else ()
-    found = [(e, _relative(repo, kept, e, places)) for e in edges
+    names = {number: places[0].repo.full_name for number, places in stands.items()} | {kept.id: repo.full_name}
+    merges = mixing.proved(trace, names)
+    found = [(e, _relative(repo, kept, e, places, merges)) for e in mixing.laid_over(trace, edges, names)
              if (places := stands.get(e.b_id if e.a_id == kept.id else e.a_id))]
-    tree = _grown(trace, found)
+    tree = _grown(trace, found, merges)
     found = [(e, _placed(kept, e, r, tree)) for e, r in found]
     kin = sorted((r for e, r in found if e.kin), key=_nearness)
     parents, closest = tuple(r for r in kin if r.order == "parent"), _closest(kin)
@@ -160,15 +167,16 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         _declared(trace, viewer, repo, kept, found),
         tuple(r.repo for r in parents if not named & {n.lower() for n in (r.repo, *r.also)}),
         min((r for e, r in found if not e.kin), key=_nearness, default=None),
-        duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)]),
-        _offer(parents, closest, named), _shown_disputes(trace, viewer, repo), _ties(repo, kept, found, tree))
+        duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)],
+                  repo.name),
+        _offer(parents, closest, named), _shown_disputes(trace, viewer, repo), _ties(repo, kept, found, tree, merges))
 
 
 def _nearness(relative: Relative) -> tuple[bool, bool, float, float]:
     return (relative.verdict in _DISTANT, not relative.direct, -(relative.agreement or 0.0), relative.at)
 
 
-def _grown(trace: Trace, found: list[tuple[Edge, Relative]]) -> Tree | None:
+def _grown(trace: Trace, found: list[tuple[Edge, Relative]], merges: Merges) -> Tree | None:
     """The tree of the nearest kin, by fingerprints' numbers; None of fewer than three. Only of kin that is shown."""
     near = sorted((pair for pair in found if pair[0].kin), key=lambda pair: _nearness(pair[1]))[:FAMILY_MAX]
     ids = {end for edge, _ in near for end in (edge.a_id, edge.b_id)}
@@ -176,7 +184,8 @@ def _grown(trace: Trace, found: list[tuple[Edge, Relative]]) -> Tree | None:
         return None
     among = [e for e in trace.records.edges(ids) if {e.a_id, e.b_id} <= ids]
     return grow_tree([str(n) for n in sorted(ids)],
-                     {(str(e.a_id), str(e.b_id)): Judgement.from_json(e.judgement) for e in among})
+                     {(str(e.a_id), str(e.b_id)): Judgement.from_json(e.judgement) for e in among},
+                     {str(child): [str(part) for part in parts] for child, parts in merges.items() if child in ids})
 
 
 def _placed(kept: Kept, edge: Edge, relative: Relative, tree: Tree | None) -> Relative:
@@ -193,11 +202,13 @@ def _placed(kept: Kept, edge: Edge, relative: Relative, tree: Tree | None) -> Re
     return relative
 
 
-def _ties(repo: Repo, kept: Kept, found: list[tuple[Edge, Relative]], tree: Tree | None) -> tuple[Tie, ...]:
+def _ties(repo: Repo, kept: Kept, found: list[tuple[Edge, Relative]], tree: Tree | None,
+          merges: Merges) -> tuple[Tie, ...]:
     """Who is drawn next to whom: those next to this model as its page orders them, the others as the tree does."""
     names = {str(e.b_id if e.a_id == kept.id else e.a_id): r.repo for e, r in found} | {str(kept.id): repo.full_name}
     mine = [_tie(repo.full_name, r) for e, r in found if e.kin and r.direct][:FAMILY_MAX]
-    others = [Tie(names[b.parent], names[b.child], b.order, str(b.verdict), b.agreement)
+    others = [Tie(names[b.parent], names[b.child], b.order, str(b.verdict), b.agreement,
+                  merges.get(int(b.child), {}).get(int(b.parent)))
               for b in (tree.branches if tree is not None else ()) if str(kept.id) not in (b.parent, b.child)]
     return (*mine, *others)
 
@@ -205,7 +216,7 @@ def _ties(repo: Repo, kept: Kept, found: list[tuple[Edge, Relative]], tree: Tree
 def _tie(name: str, relative: Relative) -> Tie:
     ends = (name, relative.repo) if relative.order == "child" else (relative.repo, name)
     order: Any = relative.order_by or "open"
-    return Tie(*ends, order, relative.verdict, relative.agreement)
+    return Tie(*ends, order, relative.verdict, relative.agreement, relative.share)
 
 
 def _closest(kin: list[Relative]) -> Relative | None:
@@ -223,7 +234,7 @@ def _repos_named(stands: dict[int, list[Place]], relative: Relative) -> list[Rep
     return [p.repo for places in stands.values() for p in places if p.repo.full_name == relative.repo][:1]
 
 
-def _relative(repo: Repo, kept: Kept, edge: Edge, places: list[Place]) -> Relative:
+def _relative(repo: Repo, kept: Kept, edge: Edge, places: list[Place], merges: Merges) -> Relative:
     # The oldest place is where these files were first; others hold copies of them.
     first, i_am_a = places[0], edge.a_id == kept.id
     names = [p.repo.full_name for p in places]
@@ -234,7 +245,11 @@ def _relative(repo: Repo, kept: Kept, edge: Edge, places: list[Place]) -> Relati
     here = f"{repo.full_name}"
     a, b = (here, first.repo.full_name) if i_am_a else (first.repo.full_name, here)
     return Relative(first.repo.full_name, first.revision, edge.verdict, order, by, edge.agreement, mine or theirs, a, b,
-                    edge.judgement, tuple(names[1:]), edge.at)
+                    edge.judgement, tuple(names[1:]), edge.at, share=_share(merges, edge))
+
+
+def _share(merges: Merges, edge: Edge) -> float | None:
+    return merges.get(edge.a_id, {}).get(edge.b_id, merges.get(edge.b_id, {}).get(edge.a_id))
 
 
 def _order(edge: Edge, i_am_a: bool, i_declare: bool, they_declare: bool) -> tuple[Order, str]:
@@ -292,6 +307,8 @@ def _offer(parents: tuple[Relative, ...], closest: Relative | None, named: set[s
     if nearest is None or named & {n.lower() for n in (nearest.repo, *nearest.also)}:
         return None
     relation = RELATIONS.get(Verdict(nearest.verdict))
+    if nearest.verdict == Verdict.MERGE:
+        return {"base_model": [r.repo for r in parents if r.verdict == Verdict.MERGE], "base_model_relation": relation}
     if nearest.verdict == Verdict.DESCENDS and "quant" in (nearest.judgement.get("operation") or ""):
         relation = "quantized"
     return {"base_model": [nearest.repo], "base_model_relation": relation}

@@ -61,6 +61,23 @@ class PairReport:
                 "neurons": [{"layer_a": x, "layer_b": y, **asdict(pair)} for x, y, pair in self.neurons],
                 "tensors": [asdict(t) for t in self.tensors], "evidence": [asdict(e) for e in self.evidence]}
 
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> PairReport:
+        """Of what as_json gave. Raises KeyError, TypeError or ValueError for anything else."""
+        neurons = tuple((one["layer_a"], one["layer_b"], NeuronPair(**{
+            key: tuple(value) if isinstance(value, list) else value for key, value in one.items()
+            if key not in ("layer_a", "layer_b")})) for one in data["neurons"])
+        tensors = tuple(TensorPair(**{**one, "shape": tuple(one["shape"]), "lattice": tuple(one["lattice"])})
+                        for one in data["tensors"])
+        return PairReport(data["agreement"], tuple(LayerMatch(**one) for one in data["layers"]), neurons, tensors,
+                          tuple(Evidence(**one) for one in data["evidence"]))
+
+    def flipped(self) -> PairReport:
+        """The same of B and A."""
+        return replace(self, layers=tuple(replace(y, a=y.b, b=y.a) for y in self.layers),
+                       neurons=tuple((y, x, pair.flipped()) for x, y, pair in self.neurons),
+                       tensors=tuple(t.flipped() for t in self.tensors))
+
 
 def compare_files(open_a: OpenFile, files_a: Mapping[str, int], open_b: OpenFile, files_b: Mapping[str, int],
                   layers: Sequence[LayerPair], *, most: int = LAYERS, progress: Progress | None = None,

@@ -1,4 +1,4 @@
-"""Have a child process read a model and make its fingerprint (trace/child.py): bounded, and stopped when asked to.
+"""Have a child process read models (trace/child.py, trace/whole_child.py): bounded, and stopped when asked to.
 
 Which files are a model's, and one digest for the set of them. Knows no repos and no stores: bytes come from a verb.
 """
@@ -88,16 +88,24 @@ def read_apart(files: Mapping[str, ModelFile], read: ReadBytes | None = None, *,
                guess: Guess | None = None) -> bytes:
     """The fingerprint, as bytes. read: for files that are not local. tell may raise to stop, and is called at least
     twice a second. Raises CannotRead, and what `read` raises: that says nothing of the model."""
+    return run_apart("headwater.trace.child", files, read, tell=tell, guess=guess, most=2 * MAX_BYTES)
+
+
+def run_apart(child: str, files: Mapping[str, ModelFile], read: ReadBytes | None = None, *, tell: Tell | None = None,
+              guess: Guess | None = None, most: int, memory: int = 0,
+              asked: dict[str, Any] | None = None) -> bytes:
+    """What a child module (trace/child.py says how they talk) makes of the files: at most `most` bytes. asked: what
+    else its first line holds. memory 0: MEMORY. Else as read_apart."""
     total = sum(file.size for file in files.values())
     seconds = SECONDS + total // BYTES_A_SECOND
-    head = {"files": {path: {"size": f.size, "local": os.fspath(f.local) if f.local else None}
-                      for path, f in files.items()}, "memory": MEMORY, "seconds": seconds}
+    head = {**(asked or {}), "files": {path: {"size": f.size, "local": os.fspath(f.local) if f.local else None}
+                                       for path, f in files.items()}, "memory": memory or MEMORY, "seconds": seconds}
     # One thread: small products on a busy machine wait for a second one longer than they take.
     environ = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
-    process = subprocess.Popen([sys.executable, "-I", "-m", "headwater.trace.child"], env=environ, cwd="/",
+    process = subprocess.Popen([sys.executable, "-I", "-m", child], env=environ, cwd="/",
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
     try:
-        return _Talk(process, read, tell, guess, time.monotonic() + 4 * seconds).run(head)
+        return _Talk(process, read, tell, guess, time.monotonic() + 4 * seconds, most).run(head)
     finally:
         process.kill()
         process.wait()
@@ -108,10 +116,10 @@ def read_apart(files: Mapping[str, ModelFile], read: ReadBytes | None = None, *,
 
 class _Talk:
     def __init__(self, process: subprocess.Popen[bytes], read: ReadBytes | None, tell: Tell | None,
-                 guess: Guess | None, until: float):
+                 guess: Guess | None, until: float, most: int):
         assert process.stdin is not None and process.stdout is not None
         self._process, self._into, self._out = process, process.stdin, process.stdout
-        self._read, self._tell, self._guess, self._until = read, tell, guess, until
+        self._read, self._tell, self._guess, self._until, self._most = read, tell, guess, until, most
         self._point = (0, 0)
         self._buffer = bytearray()
 
@@ -128,7 +136,7 @@ class _Talk:
                 self._answer(*self._bytes(*said["read"]))
             elif "tokens" in said:
                 self._answer(*self._tokens(said["tokens"]))
-            elif "done" in said and 0 < said["done"] <= 2 * MAX_BYTES:
+            elif "done" in said and 0 < said["done"] <= self._most:
                 return self._exactly(said["done"])
             else:
                 raise CannotRead(str(said.get("problem") or "the reader of the file broke.")[:1000])

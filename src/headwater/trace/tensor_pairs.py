@@ -6,7 +6,7 @@ number: in a shuffled or rotated copy nothing corresponds, and the figures say s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class TensorPair:
     """cosine: of the rows looked at. change: norm of the difference over a's norm. rank: how many singular values hold
     99 % of the difference's energy in a square of `rank_of` numbers a side; 0 if there is none. rederived: share of
     rows that come out bit for bit when the finer one is written in the other's form; None if that form is not written
-    here, or both have one. lattice: share of blocks on few values, in a and in b."""
+    here, or both have one. lattice: share of blocks on few values, in a and in b. scale: b's norm over a's."""
 
     role: str
     layer_a: int
@@ -40,6 +40,13 @@ class TensorPair:
     rank_of: int
     rederived: float | None
     lattice: tuple[float, float]
+    scale: float = 1.0
+
+    def flipped(self) -> TensorPair:
+        """The same of b and a. Where b is all zeros the change has no measure, and stays."""
+        change, scale = (self.change / self.scale, 1 / self.scale) if self.scale > 0 else (self.change, self.scale)
+        return replace(self, layer_a=self.layer_b, layer_b=self.layer_a, dtype_a=self.dtype_b, dtype_b=self.dtype_a,
+                       lattice=self.lattice[::-1], change=change, scale=scale)
 
 
 def compare_tensors(role: str, layers: tuple[int, int], a: Reader, one: Matrix, b: Reader,
@@ -57,7 +64,8 @@ def compare_tensors(role: str, layers: tuple[int, int], a: Reader, one: Matrix, 
     rank, side = _rank(delta[:, :SQUARE])
     return TensorPair(role, *layers, one.shape, one.tensor.dtype, two.tensor.dtype, cosine,
                       float(np.linalg.norm(delta) / max(lengths[0], 1e-30)), rank, side,
-                      _rederived(a, one, b, two, numbers), (lattice(first), lattice(second)))
+                      _rederived(a, one, b, two, numbers), (lattice(first), lattice(second)),
+                      float(lengths[1] / max(lengths[0], 1e-30)))
 
 
 def _rank(delta: np.ndarray) -> tuple[int, int]:

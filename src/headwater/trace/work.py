@@ -14,7 +14,7 @@ from typing import Any
 from headwater.core.errors import CorruptFile
 from headwater.core.ports import Progress, Work
 from headwater.core.types import ANYONE, Edge, Job, Kept, Oid, Repo
-from headwater.trace import Trace, judgement
+from headwater.trace import Trace, judgement, mixing
 from headwater.trace.declared import bases_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.reading import CannotRead, Guess, ModelFile, digest_of, model_files, read_apart
@@ -50,7 +50,9 @@ def trace_job(trace: Trace) -> Work:
         found = compare(trace, kept, progress, again=again)
         for gone in trace.records.prune():
             trace.index.remove([gone])
-        return {"state": state_of(kept), "problem": kept.problem, "compared": found}
+        tried = mixing.enqueue(trace, kept) if found else 0
+        said = {"state": state_of(kept), "problem": kept.problem, "compared": found}
+        return said | ({"look_merged": tried} if tried else {})
 
     return work
 
@@ -91,7 +93,7 @@ def read_revision(trace: Trace, repo: Repo, revision: Oid, progress: Progress, *
         try:
             body = read_apart(files, lambda path, start, stop: trace.read(paths[path], start, stop),
                               tell=lambda done, total: progress(done, total or None, stage="reading", unit="layers"),
-                              guess=_guess(trace))
+                              guess=guess_of(trace))
             about = about_of(Fingerprint.from_bytes(body))
         except CannotRead as error:
             problem, about = _plain(error.message), {}
@@ -174,7 +176,7 @@ def _worth_keeping(edges: list[Edge]) -> list[Edge]:
     return [e for e in edges if e.kin] + others[:UNRELATED]
 
 
-def _guess(trace: Trace) -> Guess:
+def guess_of(trace: Trace) -> Guess:
     """Tokens of a public model of this hub that has as many: what a file without any may have been made with."""
 
     def guess(rows: int) -> tuple[str, bytes] | None:

@@ -19,7 +19,7 @@ from headwater.hub.browse import file, read_small, resolve
 from headwater.hub.card import MAX_BYTES as MAX_CARD
 from headwater.hub.card_base import with_base
 from headwater.hub.commit import Add, commit
-from headwater.trace import Trace, lineage
+from headwater.trace import Trace, lineage, whole
 from headwater.trace.fingerprint import MAX_BYTES
 from headwater.trace.forest import NODES_MAX, forest_of, graphml
 from headwater.trace.judgement import Verdict
@@ -55,7 +55,8 @@ class StatusShown(BaseModel):
 
 class RelativeShown(BaseModel):
     """order: parent or child of the model asked for, or open; order_by: weights, tree, declared, or
-    empty. direct: no third model is seen between the two. a, b: whom the
+    empty. direct: no third model is seen between the two. share: of the parent in the child, where the child is proved
+    a sum of several. a, b: whom the
     judgement means by A and B. also: other repos with the same files. judgement: verdict, direction, agreement, null
     (n, max, as_high), layers (layer of a, of b, agreement), table (layers of a by layers of b), evidence, operation."""
 
@@ -65,6 +66,7 @@ class RelativeShown(BaseModel):
     order: str
     order_by: str
     direct: bool
+    share: float | None
     agreement: float | None
     declared: bool
     a: str
@@ -140,8 +142,27 @@ class FamilyShown(BaseModel):
     ties: list[TieShown]
 
 
+class WholeShown(BaseModel):
+    """What the whole files show. agreement: of the median layer, all its neurons; null where they cannot be matched.
+    layers: a, b, agreement, control (what chance gives), of. neurons: the best matched, with the words they read and
+    write. tensors: role, layers, shape, dtypes, cosine, change (norm of the difference over a's), rank of rank_of,
+    rederived, lattice, scale. verdict, says, operation: with this added to the judgement. merge: child (a or b), shares
+    by part, residual, nearest, where one is proved a sum of models of which the other is one."""
+
+    agreement: float | None
+    layers: list[dict[str, Any]]
+    neurons: list[dict[str, Any]]
+    tensors: list[dict[str, Any]]
+    evidence: list[dict[str, Any]]
+    verdict: str
+    says: str
+    operation: str | None
+    merge: dict[str, Any] | None
+
+
 class PairShown(BaseModel):
-    """a, b: repo@revision. The rest as `headwater trace A B --json` prints it."""
+    """a, b: repo@revision. whole: null while the whole files were not compared. The rest as `headwater trace A B
+    --json` prints it."""
 
     a: str
     b: str
@@ -152,6 +173,15 @@ class PairShown(BaseModel):
     layers: list[Any]
     evidence: list[dict[str, Any]]
     judgement: dict[str, Any]
+    whole: WholeShown | None
+
+
+class PairAsked(BaseModel):
+    """a, b: owner/name or owner/name@revision. again: also if they were compared."""
+
+    a: Annotated[str, Field(min_length=3, max_length=400)]
+    b: Annotated[str, Field(min_length=3, max_length=400)]
+    again: bool = False
 
 
 class MatchShown(BaseModel):
@@ -204,10 +234,23 @@ def whole_tree(trace: TraceDep, actor: ActorDep, owner: Annotated[str | None, Qu
 def pair(a: _Name, b: _Name, hub: HubDep, trace: TraceDep, actor: ActorDep) -> PairShown:
     """Judge two models now. a, b: owner/name or owner/name@revision."""
     first, second = _at(hub, actor, a), _at(hub, actor, b)
-    said = finite(lineage.judge_pair(trace, first, second).as_json())
+    judgement = lineage.judge_pair(trace, first, second)
+    said = finite(judgement.as_json())
     names = [f"{repo.full_name}@{revision}" for repo, revision in (first, second)]
-    return PairShown(a=names[0], b=names[1], judgement=said,
+    deeper = whole.whole_of(trace, actor, first, second, judgement)
+    return PairShown(a=names[0], b=names[1], judgement=said, whole=WholeShown(**deeper) if deeper else None,
                      **{key: said[key] for key in ("verdict", "direction", "agreement", "null", "layers", "evidence")})
+
+
+@router.post("/pair/compare", status_code=202)
+def compare(asked: PairAsked, hub: HubDep, trace: TraceDep, actor: ActorDep) -> JobShown:
+    """Have the whole files of two models compared: all neurons of corresponding layers, tensor beside tensor. What is
+    found is kept, and GET …/pair has it under `whole`. Answers the job, or the one that is at it."""
+    need_scope(actor, Access.WRITE)
+    first, second = _at(hub, actor, asked.a), _at(hub, actor, asked.b)
+    for repo, revision in (first, second):
+        lineage.fingerprint_of(trace, repo, revision)
+    return shown(whole.enqueue(trace, first, second, by=actor.name, again=asked.again))
 
 
 @router.post("/find", openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {
