@@ -1,14 +1,26 @@
-"""llama.cpp compiled for this processor answers as an engine does, and the real model finds its form on it."""
+"""llama.cpp compiled for this processor answers as an engine does, and the real model finds its form on it.
+
+It is compiled here, unless SOAK_ENGINES names the folder `engines` of a hub's data where that was done before.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 from contextlib import aclosing
 
+import httpx
 import pytest
 from chat_made import asking, chat_over
-from engine_samples import smollm2, snapshot_of
+from engine_samples import free_port, smollm2, snapshot_of
+from llama_made import llama_gguf, llava_gguf, lora_gguf, says
+from png_made import picture
 
 from headwater.chat import form_probe
 from headwater.chat.complete import complete
@@ -21,10 +33,20 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 SECTION = ("llama.cpp compiled here", "The source package of the index, compiled here, and SmolLM2 on it.")
 
 
-def test_a_compiled_engine_answers_and_finds_the_form_of_the_real_model(tmp_path, figures):
-    begin = time.monotonic()
-    made = _build.build(tmp_path, lambda *_, **__: None)
-    took = time.monotonic() - begin
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, figures):
+    """A data folder with the build, and the build."""
+    data, begin = tmp_path_factory.mktemp("native"), time.monotonic()
+    if there := os.environ.get("SOAK_ENGINES"):
+        shutil.copytree(there, data / "engines", symlinks=True, ignore=shutil.ignore_patterns(".making-*"))
+    made = _build.build(data, lambda *_, **__: None)
+    figures["an engine compiled for this processor"] = (
+        "runs", f"{made.compiler}" + ("" if there else f", made in {time.monotonic() - begin:.0f} s"))
+    return data, made
+
+
+def test_a_compiled_engine_answers_and_finds_the_form_of_the_real_model(built, figures):
+    tmp_path, made = built
     assert _native.usable(tmp_path) == made
     smollm2(tmp_path / "model")
     settings = load(tmp_path, {"llamacpp_build": "native"}, environ={})
@@ -46,8 +68,48 @@ def test_a_compiled_engine_answers_and_finds_the_form_of_the_real_model(tmp_path
     by_name = {trial["form"]: trial for trial in found["trials"]}
     assert by_name["BF16"]["refused"] is None and by_name["Q8_0"]["refused"] is None
     assert "something else" in by_name["Q4_0"]["refused"], "fewer bits than the file has change what it computes"
-    figures["an engine compiled for this processor"] = ("runs", f"made in {took:.0f} s")
     figures["the fastest faithful form of SmolLM2-135M Q4_1 on it"] = ("found", f"{found['form'] or 'as stored'}")
+
+
+def test_a_compiled_engine_sees_takes_adapters_and_ends_where_the_wheel_does(built, tmp_path):
+    data, made = built
+    llama_gguf(tmp_path / "m.gguf", 512, tensors=says("house", 4))  # ends with <|done|>, which the file does not name
+    llava_gguf(tmp_path / "mmproj.gguf", 512)
+    lora_gguf(tmp_path / "adapter.gguf", 512, strength=8.0)
+    answers = [_asked(tmp_path, native) for native in (None, data / _native.FOLDER / made.name)]
+    assert answers[0] == answers[1], "the build and the wheel say the same"
+    plain, adapted, seen = answers[1]
+    assert plain == ("house", "stop") and adapted != plain and seen[0]
+
+
+def _asked(folder, native):
+    """What a worker says plainly, with the adapter, and of a picture: (text, why it ended)."""
+    from headwater.chat.process import environment
+
+    port, blue = free_port(), base64.b64encode(picture(28, 28)).decode()
+    argv = [sys.executable, "-m", "headwater.engines.llamacpp", str(folder / "m.gguf"), "--port", str(port),
+            "--threads", "1", "--context", "512", "--projector", str(folder / "mmproj.gguf"),
+            "--adapter", str(folder / "adapter.gguf")]
+    told = {"HEADWATER_WORKER_SPEECH": json.dumps({"stops": [[4, "<|done|>"]], "no_bos": True}),
+            **({"HEADWATER_NATIVE_BUILD": str(native)} if native else {})}
+    worker = subprocess.Popen(argv, stdin=subprocess.PIPE, env={**environment("k", 1), **told})
+    shown = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{blue}"}}]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer k"}, timeout=60,
+                          transport=httpx.HTTPTransport(retries=9)) as http:
+            while http.get("/health").status_code != 200:
+                time.sleep(0.1)
+            said = []
+            for content, scale in (("hi", 0.0), ("hi", 1.0), (shown, 0.0)):
+                body = {"messages": [{"role": "user", "content": content}], "max_tokens": 12, "temperature": 0,
+                        "lora": [{"id": 0, "scale": scale}]}
+                (choice,) = http.post("/v1/chat/completions", json=body).raise_for_status().json()["choices"]
+                said.append((choice["message"]["content"], choice["finish_reason"]))
+            return said
+    finally:
+        worker.kill()
+        worker.wait()
+        worker.stdin.close()
 
 
 def replace_commit(model: ChatModel) -> ChatModel:
