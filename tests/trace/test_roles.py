@@ -104,6 +104,66 @@ def test_experts_are_one_list_of_neurons_whichever_way_they_are_kept():
         assert sum(m.shape[0] for m in layer.gates) == sum(m.shape[0] for m in layer.downs) == neurons
 
 
+MLA = [("self_attn.q_a_proj.weight", (24, 64)), ("self_attn.q_b_proj.weight", (96, 24)),
+       ("self_attn.kv_a_proj_with_mqa.weight", (40, 64)), ("self_attn.kv_b_proj.weight", (128, 32)),
+       ("self_attn.o_proj.weight", (64, 64)), ("input_layernorm.weight", (64,)),
+       ("post_attention_layernorm.weight", (64,))]
+"""DeepSeek-V2's and V3's latent attention; the compressed keys happen to have an expert's shape."""
+
+
+def experts_of(count, shared):
+    """Shapes of routed experts, their router, and shared experts of `shared` neurons, as DeepSeek names them."""
+    parts = {"gate": (40, 64), "up": (40, 64), "down": (64, 40)}
+    return [*((f"mlp.experts.{e}.{name}_proj.weight", shape) for e in range(count) for name, shape in parts.items()),
+            *((f"mlp.shared_experts.{name}_proj.weight", tuple(shared if side == 40 else side for side in shape))
+              for name, shape in parts.items()), ("mlp.gate.weight", (count, 64))]
+
+
+@pytest.mark.parametrize("shared", [40, 80])
+def test_latent_attention_is_no_expert_and_shared_experts_are_neurons_like_routed_ones(shared):
+    dense = [(f"model.layers.0.{name}", shape) for name, shape in MLA + LLAMA[:3]]
+    routed = [(f"model.layers.{n}.{name}", shape) for n in (1, 2) for name, shape in MLA + experts_of(4, shared)]
+    roles = find_roles(header(TABLE + dense + routed), 1000)
+    assert [layer.neurons for layer in roles.layers] == [172, 160 + shared, 160 + shared]
+    for layer in roles.layers:
+        assert sum(m.shape[0] for m in layer.gates) == sum(m.shape[0] for m in layer.downs) == layer.neurons
+        assert not any("self_attn" in m.tensor.name for m in (*layer.gates, *layer.ups, *layer.downs))
+
+
+def test_queries_and_keys_as_wide_as_what_goes_out_are_no_gated_mlp():
+    wide = [("self_attn.q_proj.weight", (128, 64)), ("self_attn.k_proj.weight", (128, 64)),
+            ("self_attn.v_proj.weight", (64, 64)), ("self_attn.o_proj.weight", (64, 128)), *LLAMA[:3]]
+    assert find_roles(header(TABLE + layers(2, wide)), 1000).layers[0].neurons == 172
+
+
+@pytest.mark.parametrize("shapes", [
+    [("mlp.gate_proj.weight", (64, 64)), ("mlp.up_proj.weight", (64, 64)), ("mlp.down_proj.weight", (64, 64)),
+     ("self_attn.q_proj.weight", (64, 64))],
+    [("ffn_gate_exps.weight", (4, 64, 64)), ("ffn_up_exps.weight", (4, 64, 64)), ("ffn_down_exps.weight", (4, 64, 64)),
+     ("attn_output.weight", (64, 64))]])
+def test_an_mlp_as_wide_as_the_stream_is_told_by_its_names(shapes):
+    layer = find_roles(header(TABLE + layers(2, shapes)), 1000).layers[0]
+    assert names(layer.gates + layer.ups)[0].endswith(shapes[0][0]) and names(layer.ups)[0].endswith(shapes[1][0])
+    assert layer.neurons == sum(m.shape[0] for m in layer.downs) == 64 * (shapes[0][1][0] if len(shapes[0][1]) > 2
+                                                                          else 1)
+
+
+@pytest.mark.parametrize("tower", [
+    [("vision_tower.layers.{}.fc1.weight", (96, 64)), ("vision_tower.layers.{}.fc2.weight", (64, 96))],
+    [("v.blk.{}.ffn_up.weight", (96, 64)), ("v.blk.{}.ffn_down.weight", (64, 96))]])
+def test_a_tower_as_wide_as_the_stream_is_passed_through(tower):
+    shapes = [(name.format(n), shape) for n in range(3) for name, shape in tower]
+    roles = find_roles(header(TABLE + layers(3, LLAMA) + shapes), 1000)
+    assert [layer.neurons for layer in roles.layers] == [172] * 3
+    assert roles.passed >= 6
+
+
+def test_blocks_whose_attention_and_mlp_read_one_norm_have_its_gain():
+    phi = [("self_attn.dense.weight", (64, 64)), ("mlp.fc1.weight", (256, 64)), ("mlp.fc2.weight", (64, 256)),
+           ("input_layernorm.weight", (64,)), ("input_layernorm.bias", (64,))]
+    assert find_roles(header(TABLE + layers(2, phi)), 1000).layers[0].gain.name.endswith("input_layernorm.weight")
+
+
 def test_an_untied_head_is_told_from_the_embedding_by_name_or_place():
     shapes = [("lm_head.weight", (1000, 64)), *TABLE, *layers(2, LLAMA)]
     roles = find_roles(header(shapes), 1000)
@@ -165,6 +225,37 @@ def test_fused_and_stacked_forms_agree_with_the_plain_one(plain, tmp_path):
             tensors[f"model.layers.{n}.mlp.gate_up_proj.weight"] = np.concatenate([layer["gate"], layer["up"]])
             tensors[f"model.layers.{n}.mlp.down_proj.weight"] = layer["down"]
     assert agree(print_, print_of(save(tmp_path, tensors, model.words))).median > 0.98
+
+
+def test_a_copy_as_a_mixture_of_latent_attention_agrees_with_the_dense_model_it_was_split_from(plain, tmp_path):
+    model, print_ = plain
+    tensors = {"model.embed_tokens.weight": model.embed}
+    rng = np.random.default_rng(8)
+    for n, layer in enumerate(model.layers):
+        stem = f"model.layers.{n}"
+        tensors |= {f"{stem}.self_attn.{name}.weight": rng.normal(size=shape).astype(np.float32) for name, shape in (
+            ("q_a_proj", (64, 96)), ("q_b_proj", (144, 64)), ("kv_a_proj_with_mqa", (64, 96)), ("kv_b_proj", (192, 48)),
+            ("o_proj", (96, 96)))}
+        tensors[f"{stem}.post_attention_layernorm.weight"] = layer["norm2"]
+        for e, part in enumerate(np.split(np.arange(256), 4)):
+            where = f"{stem}.mlp.experts.{e}" if e < 3 else f"{stem}.mlp.shared_experts"
+            tensors |= {f"{where}.gate_proj.weight": layer["gate"][part], f"{where}.up_proj.weight": layer["up"][part],
+                        f"{where}.down_proj.weight": layer["down"][:, part]}
+    assert agree(print_, print_of(save(tmp_path, tensors, model.words))).median > 0.98
+
+
+def test_a_model_stored_the_other_way_round_agrees_with_the_plain_one(tmp_path):
+    model = made(3)
+    tensors = {"wte.weight": model.embed}
+    for n, layer in enumerate(model.layers):
+        tensors |= {f"h.{n}.attn.c_attn.weight": np.concatenate([layer["q"]] * 3).T,
+                    f"h.{n}.mlp.c_fc.weight": layer["up"].T, f"h.{n}.mlp.c_proj.weight": layer["down"].T,
+                    f"h.{n}.ln_2.weight": layer["norm2"]}
+    turned = print_of(save(tmp_path / "a", tensors, model.words))
+    plain = {name: array.T if name.endswith(("c_attn.weight", "c_fc.weight", "c_proj.weight")) else array
+             for name, array in tensors.items()}
+    found = agree(turned, print_of(save(tmp_path / "b", plain, model.words)))
+    assert found.median == 1
 
 
 def test_shards_make_the_same_fingerprint_as_one_file(plain, tmp_path):

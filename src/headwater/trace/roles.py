@@ -22,8 +22,12 @@ _NUMBER = re.compile(r"(?:^|[./_])(\d+)(?=[./_]|$)")
 _HEAD = re.compile(r"lm_head|embed_out|output\.weight|(^|\.)head\.|decoder\.weight|output_projection", re.I)
 _GATE = re.compile(r"gate|(^|[._])w1([._]|$)|wi_0|fc1_g", re.I)
 _UP = re.compile(r"up_|_up|(^|[._])w3([._]|$)|wi_1|fc1_x", re.I)
+_DOWN = re.compile(r"down|(^|[._])w2([._]|$)|fc2|(^|[._])wo([._]|$)", re.I)
+_ATTENTION = re.compile(r"attn|attention|(^|[._])([qkv]|qkv|kv)(_[ab])?_proj|query|key|value|(^|[._])conv|mixer", re.I)
+_TOWER = re.compile(r"vision|visual|image|audio|speech|tower", re.I)
 _GAINS = (r"pre_feedforward|ffn_norm|pre_ff|ln_2|norm_2|norm2|mlp_norm|ffn_layernorm|ln_mlp",
           r"post_attention_(layer)?norm|post_attn_norm|final_layer_?norm")
+_FIRST = re.compile(r"input_layer_?norm|ln_1|attn_norm|ln_attn", re.I)
 _AFTER = re.compile(r"output\.layer_?norm|attn_output_norm|layer_output_norm|output_norm", re.I)
 _LORA = re.compile(r"lora_?[ab]|lokr|hada|lora_(up|down)|lora_embedding", re.I)
 
@@ -163,7 +167,15 @@ def _numbered(tensors: Iterable[Tensor], width: int, columns: frozenset[str]) ->
         if key is not None:
             groups[key].append(tensor)
     made = [(key, _layer(f"{key[0]}{key[1]}", group, width, columns)) for key, group in sorted(groups.items())]
-    return tuple(layer for _, layer in made if layer is not None)
+    return _without_towers([layer for _, layer in made if layer is not None])
+
+
+def _without_towers(layers: list[Layer]) -> tuple[Layer, ...]:
+    """A tower as wide as the stream is no part of it: by its name, else by MLPs of the rarer form (gates or none)."""
+    stream = [layer for layer in layers if not _TOWER.search(layer.key)] or layers
+    gated = [layer for layer in stream if layer.gates]
+    plain = [layer for layer in stream if not layer.gates]
+    return tuple(gated if len(gated) >= len(plain) else plain)
 
 
 def _ordered(tensors: Sequence[Tensor], width: int, columns: frozenset[str]) -> tuple[Layer, ...]:
@@ -199,10 +211,14 @@ def _layer(key: str, group: list[Tensor], width: int, columns: frozenset[str]) -
     if (width, 3 * width) in shapes and (3 * width, width) not in shapes:
         flat = [Matrix(matrix.tensor, not matrix.columns) for matrix in flat]
     gates, ups, downs = _stacked(group, width)
+    told = [m for m in flat if not _ATTENTION.search(_last_words(m.tensor.name))]
     if not ups:
-        gates, ups, downs = _flat_mlp(flat, width)
+        # A matrix of attention may have an expert's shape by chance: where names tell them apart, it is left out.
+        gates, ups, downs = next((found for some in (told, flat) if (found := _flat_mlp(some, width))[1]), _NO_MLP)
+        if not ups:
+            gates, ups, downs = _square(told, width)
     elif any(m.shape[0] != width for m in flat):  # shared experts beside stacked ones
-        more = _flat_mlp(flat, width)
+        more = _flat_mlp(told, width)
         if bool(more[0]) == bool(gates):
             gates, ups, downs = gates + more[0], ups + more[1], downs + more[2]
     if not ups:
@@ -213,6 +229,17 @@ def _layer(key: str, group: list[Tensor], width: int, columns: frozenset[str]) -
 
 
 _Mlp = tuple[list[Matrix], list[Matrix], list[Matrix]]
+_NO_MLP: _Mlp = ([], [], [])
+
+
+def _square(flat: list[Matrix], width: int) -> _Mlp:
+    """As many neurons as the stream is wide: only names tell gate, up and down."""
+    square = [m for m in flat if m.shape == (width, width)]
+    downs = [m for m in square if _DOWN.search(_last_words(m.tensor.name))]
+    gates, ups = _gate_and_up([m for m in square if m not in downs])
+    if not downs or not len(gates) == len(ups) == len(downs):
+        return _NO_MLP
+    return gates, ups, [Matrix(m.tensor, not m.columns) for m in downs]
 
 
 def _flat_mlp(flat: list[Matrix], width: int) -> _Mlp:
@@ -273,7 +300,7 @@ def _stacked(group: list[Tensor], width: int) -> _Mlp:
     reading = [t for t in stacks if t.shape[2] == width]
     writing = [t for t in stacks if t.shape[1] == width]
     if not reading or not writing:
-        return gates, ups, downs
+        return _stacked_squares(group, width)
     inner = min(t.shape[1] for t in reading)
     if all(t.shape[2] == 2 * inner for t in writing):  # gate_up is (E, d, 2f), down is (E, f, d): stored as (in, out)
         for tensor in writing:
@@ -291,6 +318,17 @@ def _stacked(group: list[Tensor], width: int) -> _Mlp:
         gates, ups = [Matrix(_as_rows(m.tensor)) for m in first], [Matrix(_as_rows(m.tensor)) for m in second]
     downs = [Matrix(expert, True) for expert in _experts(writing[0])]
     return gates, ups, downs
+
+
+def _stacked_squares(group: list[Tensor], width: int) -> _Mlp:
+    """The same for stacks (E, d, d), as gpt-oss has them in GGUF."""
+    stacks = [t for t in group if len(t.shape) == 3 and t.shape[0] and t.shape[1:] == (width, width)]
+    downs = [t for t in stacks if _DOWN.search(_last_words(t.name))]
+    gates = [t for t in stacks if t not in downs and _GATE.search(_last_words(t.name))]
+    ups = [t for t in stacks if t not in downs and t not in gates]
+    if not len(gates) == len(ups) == len(downs) == 1:
+        return _NO_MLP
+    return [Matrix(_as_rows(gates[0]))], [Matrix(_as_rows(ups[0]))], [Matrix(e, True) for e in _experts(downs[0])]
 
 
 def _as_rows(tensor: Tensor) -> Tensor:
@@ -314,6 +352,8 @@ def _gain(group: list[Tensor], width: int) -> Tensor | None:
         for tensor in norms:
             if re.search(pattern, tensor.name, re.I):
                 return tensor
+    if len(norms) == 1 and _FIRST.search(norms[0].name):  # attention and MLP side by side read one norm
+        return norms[0]
     return vectors[1] if len(vectors) == 2 and not norms else None
 
 
