@@ -25,10 +25,12 @@ MOST = 4_096
 MAX_WIDTH = 4_096
 LAYERS = 8
 SEARCHED_WIDTH = 768
-MOST_SEARCHED = 40
+MOST_SEARCHED = 32
 """Layers of b that a layer of a is looked for among. Each costs some decompositions of a square of the width."""
 _SEARCHED_NEURONS = 1_024
-_STARTS, _SUREST = 3, 8
+_TRIED_OF_FEW, _TRIED_OF_MANY = (3, 8), (2, 4)
+"""(layers of a that a rotation is begun from, rotations that are asked of other layers), by how many layers b has."""
+_OTHERS, _OF_EACH = 4, 256
 _ROUNDS = 4
 _FEWEST = 50
 
@@ -92,19 +94,20 @@ def search_turning(a: tuple[Reader, Roles], b: tuple[Reader, Roles]) -> Turning 
     """The same where nobody knows which layers would correspond: layers were dropped or stand in another order.
 
     A rotation is fitted to one layer of a and one of b at a time; the surest ones are asked of a's other layers, each
-    beside all of b's. None for models of another width, wider than SEARCHED_WIDTH, or of few layers.
+    beside all of b's. None for models of another width, wider than SEARCHED_WIDTH, or of few layers. Memory: 380 MB.
     """
     width, gated = a[1].width, [[n for n, layer in enumerate(roles.layers) if layer.gates] for _, roles in (a, b)]
     if width != b[1].width or width > SEARCHED_WIDTH or min(map(len, gated)) < 3:
         return None
     chosen = [[numbers[n] for n in np.unique(np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int))]
-              for numbers, most in zip(gated, (2 * LAYERS, MOST_SEARCHED), strict=True)]
+              for numbers, most in zip(gated, (LAYERS, MOST_SEARCHED), strict=True)]
     sides = [{n: _rows(*side, n, _SEARCHED_NEURONS) for n in numbers}
              for side, numbers in zip((a, b), chosen, strict=True)]
-    starts = [chosen[0][n] for n in np.unique(np.linspace(0, len(chosen[0]) - 1, _STARTS).astype(int))]
+    begun, surest = _TRIED_OF_FEW if len(chosen[1]) <= 16 else _TRIED_OF_MANY
+    starts = [chosen[0][n] for n in np.unique(np.linspace(0, len(chosen[0]) - 1, begun).astype(int))]
     tried = [(*_fit(sides[0][x], sides[1][y]), x, y) for x in starts for y in chosen[1]]
     tried.sort(key=lambda one: -one[0])
-    return max((_asked(sides, *one[1:]) for one in tried[:_SUREST]), key=lambda found: found.held_out)
+    return max((_asked(sides, *one[1:]) for one in tried[:surest]), key=lambda found: found.held_out)
 
 
 def _fit(one: _Rows, two: _Rows) -> tuple[float, np.ndarray]:
@@ -120,8 +123,10 @@ def _asked(sides: Sequence[dict[int, _Rows]], sums: np.ndarray, x: int, y: int) 
     for _ in range(_ROUNDS):
         share, sums = _refit(sides[0][x], sides[1][y], _rotation(sums))
     turn = _rotation(sums)
-    others = [n for n in sides[0] if n != x][:: max(1, (len(sides[0]) - 1) // LAYERS)]
-    best = [max(_agreement(sides[0][n], two, turn) for m, two in sides[1].items() if m != y) for n in others]
+    others = [n for n in sides[0] if n != x]
+    others = [others[n] for n in np.unique(np.linspace(0, len(others) - 1, _OTHERS).astype(int))]
+    best = [max(_agreement(_Rows(*(part[:_OF_EACH] for part in sides[0][n])), two, turn)
+                for m, two in sides[1].items() if m != y) for n in others]
     return Turning(float(np.median(best)), share, tuple(others))
 
 
