@@ -22,7 +22,7 @@ from headwater.film_engines.photo.words import Wish, read_words
 MAX_SIDE, MAX_SECONDS = 2_048, 30.0
 BRUSHES_MAX = 8
 PREVIEW_EVERY = 12
-SECONDS_PER_MEGAPIXEL = 0.11
+SECONDS_PER_MEGAPIXEL = 0.05
 """Of one frame, one core; what an estimate is made from."""
 MODELS = "pypi:mediapipe==0.10.21"
 
@@ -65,7 +65,7 @@ class Photo:
 
     def estimate(self, request: FilmRequest) -> Estimate:
         megapixels = request.width * request.height / 1e6
-        expected = 1.5 + 3 * megapixels + request.frames * SECONDS_PER_MEGAPIXEL * megapixels
+        expected = 1 + 1.5 * megapixels + request.frames * SECONDS_PER_MEGAPIXEL * megapixels
         return Estimate(expected, expected / 3, expected * 4, 600_000_000 + int(250e6 * megapixels))
 
     def points(self, request: FilmRequest) -> dict[str, Point]:

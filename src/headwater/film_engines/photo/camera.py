@@ -18,6 +18,11 @@ NEARER = 0.22
 """How much farther near things move than far ones, of the camera's way."""
 
 
+def seen_share(asked: dict[str, float]) -> float:
+    """How much of the photo's width the film shows where it shows least."""
+    return 1 - 2 * MARGIN * max((min(10.0, abs(value)) for value in asked.values()), default=0.0) / 10
+
+
 @dataclass(frozen=True)
 class View:
     """matrix: 3x3, film pixel to photo pixel. shift: photo pixels by which nearness 1 is moved beyond that; closer:

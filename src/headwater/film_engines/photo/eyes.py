@@ -44,6 +44,8 @@ class Lids:
 
         self._upper, self._lower = line(eye.upper), line(eye.lower)
         self._lower = np.maximum(self._lower, self._upper)
+        # The lashes reach beyond the corners, and come down a little there too.
+        self._fall = _line(*_table(eye, corner, along, below, width), width, u, soft=0.18)
         # The skin that is stretched ends well below the brow, whose hairs would be drawn down with it.
         skin = np.clip(0.8 * (self._upper - line(eye.brow)), 0.14 * width, 0.55 * width)
         self._top = (self._upper - skin).astype(np.float32)
@@ -64,12 +66,12 @@ class Lids:
         eye = photo[rows, columns].copy()
         gap, edge = self._lower - self._upper, by * self._width
         shut = np.clip(gap / (0.06 * self._width), 0, 1)  # towards the corners the lids meet already
-        upper = self._upper + by * (0.86 * gap)
+        upper = self._upper + by * 0.86 * np.maximum(gap, self._fall)
         lower = self._lower - by * (0.14 * gap)
         lid = self._stretched(upper, self._upper - 0.012 * edge * shut)
         cheek = self._v + (self._lower + 0.02 * edge * shut - lower) * np.exp(
             -np.clip(self._v - lower, 0, None) / (0.3 * self._width))
-        over = np.clip(upper - self._v + 0.5, 0, 1) * (gap > 1e-3)
+        over = np.clip(upper - self._v + 0.5, 0, 1) * np.clip(self._fall / (0.02 * self._width), 0, 1)
         under = np.clip(self._v - lower + 0.5, 0, 1) * (gap > 1e-3)
         out = eye.astype(np.float32)
         for source, share in ((cheek, under), (lid, over)):
@@ -119,11 +121,24 @@ def _light(photo: np.ndarray, at: np.ndarray) -> float:
     return float(np.median(photo[places[:, 1], places[:, 0]].mean(axis=1))) + 1
 
 
-def _line(u: np.ndarray, v: np.ndarray, width: float, at: np.ndarray) -> np.ndarray:
-    """v at each place `at` along the eye, smooth; beyond the ends as at the ends."""
+def _table(eye: Eye, corner: np.ndarray, along: np.ndarray, below: np.ndarray,
+           width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places along the eye, and how far apart the lids are there."""
+    at = np.linspace(-0.3 * width, 1.3 * width, 65)
+    lines = []
+    for lid in (eye.upper, eye.lower):
+        u, v = (lid - corner) @ along, (lid - corner) @ below
+        order = np.argsort(u, kind="stable")
+        lines.append(np.interp(at, u[order], v[order]))
+    return at, np.clip(lines[1] - lines[0], 0, None) * ((at >= 0) & (at <= width))
+
+
+def _line(u: np.ndarray, v: np.ndarray, width: float, at: np.ndarray, soft: float = 0.03) -> np.ndarray:
+    """v at each place `at` along the eye, smoothed over a share of its width; beyond the ends as at the ends."""
     order = np.argsort(u, kind="stable")
     table = np.linspace(-0.4 * width, 1.4 * width, 181)
     values = np.interp(table, u[order], v[order])
-    kernel = np.hanning(11)
-    values = np.convolve(np.pad(values, 5, mode="edge"), kernel / kernel.sum(), mode="valid")
+    half = max(1, round(soft * 200))
+    kernel = np.hanning(2 * half + 1)
+    values = np.convolve(np.pad(values, half, mode="edge"), kernel / kernel.sum(), mode="valid")
     return np.interp(at, table, values).astype(np.float32)

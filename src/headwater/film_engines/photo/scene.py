@@ -12,7 +12,7 @@ import numpy as np
 
 from headwater.core.film import FilmRequest
 from headwater.film_engines.photo.brush import Moving
-from headwater.film_engines.photo.camera import Camera, View
+from headwater.film_engines.photo.camera import Camera, View, seen_share
 from headwater.film_engines.photo.eyes import Lids, closable
 from headwater.film_engines.photo.faces import OVAL, Face, find_faces
 from headwater.film_engines.photo.fields import STEP, FaceFields, Grid, depth, face_fields
@@ -47,7 +47,7 @@ class Scene:
         film = (request.width, request.height)
         path = next(one.path for one in request.pictures if one.role == "first")
         self._request, self._film = request, film
-        self.photo = open_still(path, film)
+        self.photo = open_still(path, film, seen_share(request.camera))
         height, width = self.photo.shape[:2]
         self.grid = Grid(height, width)
         self.wish: Wish = read_words(request.prompt)
