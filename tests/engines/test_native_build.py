@@ -5,16 +5,19 @@ The steps run for real, on a small CMake project; llama.cpp itself is compiled i
 
 import hashlib
 import io
+import re
 import shutil
+import subprocess
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from headwater.core.errors import BadInput, CorruptFile, EngineFailed, NotFound, Unavailable
 from headwater.core.ports import Cancelled
 from headwater.core.settings import load
-from headwater.engines import _build, _native
+from headwater.engines import _build, _march, _native
 from headwater.engines._build import Source
 
 CMAKE = """cmake_minimum_required(VERSION 3.14)
@@ -100,6 +103,48 @@ def test_a_build_that_does_not_run_is_not_kept(tmp_path):
     with pytest.raises(Unavailable, match="trying the build failed"):
         _build.build(tmp_path, Told(), source, fetch=fetch, trial=passed)
     assert _native.installed(tmp_path) == []
+
+
+def test_a_build_that_fails_its_trial_is_made_without_amx_and_refused_if_that_fails_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(_march, "has_amx", lambda compiler: True)
+    source, fetch = packed(tmp_path)
+    words = []
+
+    def wrong(times):
+        def trial(folder, environ, progress):
+            words.append(next(folder.parent.glob("configured.json")).read_text())
+            if len(words) <= times:
+                raise Unavailable("its server ended (killed by SIGILL)")
+        return trial
+
+    with pytest.raises(Unavailable, match="SIGILL"):
+        _build.build(tmp_path / "a", Told(), source, fetch=fetch, trial=wrong(9))
+    assert len(words) == 2 and _native.installed(tmp_path / "a") == []
+    assert "AMX_TILE=ON" not in words[1]
+    words.clear()
+    made = _build.build(tmp_path / "b", Told(), source, fetch=fetch, trial=wrong(1))
+    assert made.compiler.endswith("without AMX") and _native.usable(tmp_path / "b") == made
+
+
+def test_the_compiler_is_told_what_this_processor_has_and_the_whole_tile_configuration_is_kept(tmp_path):
+    compiler = shutil.which("c++")
+    words = _march.options(compiler, tmp_path, True)
+    if not words[0].endswith("NATIVE=OFF"):
+        pytest.skip("no x86")
+    said = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+    there = Path("/proc/cpuinfo").read_text()
+    assert (said["-DGGML_AVX2"] == "ON") == (" avx2 " in there)
+    assert all(word.endswith("OFF") for word in _march.options(compiler, tmp_path, False) if "AMX" in word)
+    if said["-DGGML_AMX_TILE"] != "ON" or not said["-DCMAKE_CXX_FLAGS"]:
+        pytest.skip("no AMX here")
+    program = """#include <immintrin.h>
+    struct alignas(64) Config { unsigned char palette = 1, rest[15] = {}; unsigned short width[16] = {};
+                                unsigned char rows[16] = {}; };
+    void tell(int rows) { Config c; c.width[3] = 64; c.rows[3] = rows; _tile_loadconfig(&c); }"""
+    flags = [*said["-DCMAKE_CXX_FLAGS"].split(), "-O3", "-mamx-tile"]
+    made = subprocess.run([compiler, *flags, "-S", "-o", "-", "-x", "c++", "-"], input=program, text=True, check=True,
+                          capture_output=True).stdout
+    assert "ldtilecfg" in made and re.search("%(dil|edi)", made), "what is told of the rows is stored"
 
 
 def test_a_machine_without_a_compiler_is_told_the_package(tmp_path, monkeypatch):

@@ -13,11 +13,12 @@ from chat_made import asking, chat_over
 from engine_samples import cut_smollm2, smollm2, snapshot_of
 
 from headwater.chat.complete import complete
+from headwater.chat.process import environment
 from headwater.chat.types import Started
-from headwater.core.errors import EngineFailed
+from headwater.core.errors import EngineFailed, Unavailable
 from headwater.core.settings import load
 from headwater.core.types import ANYONE
-from headwater.engines import ENGINES, _native
+from headwater.engines import ENGINES, _native, _trial
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BROKEN = {
@@ -125,3 +126,14 @@ def test_a_build_that_dies_of_an_instruction_while_it_answers_is_left_from_the_n
 
     assert asyncio.run(story())[-1] == ENGINES["llamacpp"].build()
     assert "ended unasked" in str(_native.refused(tmp_path, native))
+
+
+def test_the_trial_tells_how_a_build_ended_and_passes_the_wheel(tmp_path):
+    native = build_of(tmp_path, WELL_AT_FIRST)
+    with pytest.raises(Unavailable, match="killed by SIGILL"):
+        _trial.trial(tmp_path / "engines" / native.name, environment("k"), lambda *_, **__: None)
+    model = tmp_path / "trial.gguf"
+    _trial.write_model(model)
+    answers = _trial._answers(model, environment("k"), lambda *_, **__: None)
+    assert [len(one) for one in answers] == [_trial.WORDS] * len(_trial.LENGTHS)
+    assert all(max(one.values()) - min(one.values()) > 1 for one in answers), "a wrong kernel would show"
