@@ -8,7 +8,7 @@ from headwater.web import PAGES
 
 # What stands for each parameter of a route; a page with another one adds it here.
 SAMPLES = {"owner": "reader", "name": "Streamlet-8K", "revision": "main", "path": "README.md", "org": "watershed",
-           "key": "s" * 32, "conversation": "c" * 32,
+           "key": "s" * 32, "conversation": "c" * 32, "with_owner": "reader", "with_name": "brook-markov",
            "film": f"video_{'f' * 32}"}
 SPECIAL = {
     "/{owner}/{name}/tree/{revision}/{path:path}": "/reader/Streamlet-8K/tree/main/notes",
@@ -21,7 +21,8 @@ def addresses() -> list[str]:
     found = []
     for router in PAGES:
         for route in router.routes:
-            if "GET" not in route.methods or "/raw/" in route.path:  # raw is a stranger's text, not a page
+            if "GET" not in route.methods or "/raw/" in route.path or route.path.endswith("/trace"):
+                # Raw is a stranger's text, and trace alone leads on: no pages.
                 continue
             path = SPECIAL.get(route.path, route.path)
             if path is None:
@@ -37,4 +38,7 @@ def addresses() -> list[str]:
         "/reader/Streamlet-8K/blob/main/course.png", "/reader/old-pickle/blob/main/pytorch_model.bin",
         "/reader/old-pickle/blob/main/broken.safetensors", "/reader/hidden", "/watershed", "/chat?model=reader/bare",
         "/reader/nothing-yet/tree/main", "/reader/Streamlet-8K/tree/v1", "/nothing/here",
+        "/reader/rill", "/reader/rill/lineage", "/reader/brooklet/lineage", "/reader/brooklet/trace/reader/rill",
+        "/reader/headspring/trace/reader/stranger", "/reader/stranger/lineage", "/lineage?undeclared=1",
+        "/lineage?q=nothing-like-this",
     })

@@ -9,10 +9,21 @@ from typing import Any
 import pytest
 from web_world import World, served
 
+from headwater.hub import accounts
+
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with served(tmp_path_factory.mktemp("web") / "data") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The same with a password set: it asks who one is."""
+    with served(tmp_path_factory.mktemp("closed") / "data") as made:
+        accounts.set_password(made.app.hub, made.owner, "reader", "under the bridge")
+        accounts.create_user(made.app.hub, made.owner, "li", "eight characters")
         yield made
 
 

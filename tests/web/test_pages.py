@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 from addresses import addresses
-from web_world import World, served
+from web_world import World
 
 from headwater.core.types import Access, Actor, Kind
 from headwater.hub import accounts, repos
@@ -196,14 +196,6 @@ def wait_for_scans(world: World) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the scans did not finish")
-
-
-@pytest.fixture(scope="module")
-def closed(tmp_path_factory):
-    with served(tmp_path_factory.mktemp("closed") / "data") as made:
-        accounts.set_password(made.app.hub, made.owner, "reader", "under the bridge")
-        accounts.create_user(made.app.hub, made.owner, "li", "eight characters")
-        yield made
 
 
 class TestAClosedHub:

@@ -6,15 +6,17 @@ import json
 import pickle
 import socket
 import struct
+import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from trace_made import made, noisy, permuted, rotated, save_gguf, save_hf
 
 from headwater.app import App, open_app
 from headwater.core.settings import load
@@ -24,6 +26,7 @@ from headwater.film.order import keep_file
 from headwater.hub import accounts, repos
 from headwater.hub.commit import Add, Delete, commit
 from headwater.talks.files import upload
+from headwater.trace.work import trace_job
 
 RIVER_CARD = """---
 license: apache-2.0
@@ -106,7 +109,7 @@ def served(data: Path, *, fill: bool = True) -> Iterator[World]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    app = open_app(load(data, {"port": port, "owner": "reader"}, {}))
+    app = open_app(load(data, {"port": port, "owner": "reader", "trace_uploads": 0}, {}))
     server = uvicorn.Server(uvicorn.Config(app.http, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     owner = accounts.owner_actor(app.hub)
@@ -177,6 +180,27 @@ def fill_hub(app: App, owner: Actor) -> None:
     make("delta-tokenizer", {"tokenizer.json": b'{"model": {"type": "BPE", "vocab": {}}}'}, of="watershed")
     talk(app, owner)
     film(app, owner)
+    family(app, owner, make)
+
+
+def family(app: App, owner: Actor, make: Callable[..., Repo]) -> None:
+    """Read weights: a source, a child that says so, one of it that says nothing, a private one, a stranger."""
+    source = made(0, layers=6)
+    child = noisy(source, 0.1)
+    hidden = permuted(rotated(noisy(child, 0.1, seed=4)))
+    models = {"headspring": (source, "license: gemma\n", save_hf),
+              "stranger": (made(5, layers=6), "license: mit\n", save_hf),
+              "rill": (child, "base_model: reader/headspring\nlicense: gemma\n", save_hf),
+              "brooklet": (hidden, "license: mit\n", save_gguf),
+              "unseen-rill": (noisy(source, 0.2, seed=9), "license: mit\n", save_hf)}
+    for name, (model, front, save) in models.items():
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder), model)
+            files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        repo = make(name, files | {"README.md": f"---\n{front}---\n# {name}\n".encode()},
+                    private=name.startswith("unseen"))
+        trace_job(app.trace)({"repo_id": repo.id, "revision": app.hub.repos.get(repo.id).head},
+                             lambda *said, **more: None)
 
 
 def film(app: App, owner: Actor) -> None:

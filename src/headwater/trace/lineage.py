@@ -17,7 +17,7 @@ from headwater.trace.declared import RELATIONS, bases_of
 from headwater.trace.duties import Duties, duties_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.judgement import Judgement, Verdict
-from headwater.trace.tree import Tree, grow_tree
+from headwater.trace.tree import Branch, Tree, grow_tree
 from headwater.trace.work import enqueue, state_of
 
 Order = Literal["parent", "child", "open"]
@@ -169,7 +169,8 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         min((r for e, r in found if not e.kin), key=_nearness, default=None),
         duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)],
                   repo.name),
-        _offer(parents, closest, named), _shown_disputes(trace, viewer, repo), _ties(repo, kept, found, tree, merges))
+        _offer(parents, closest, named), _shown_disputes(trace, viewer, repo),
+        _ties(repo, kept, found, tree, merges, stands))
 
 
 def _nearness(relative: Relative) -> tuple[bool, bool, float, float]:
@@ -203,14 +204,32 @@ def _placed(kept: Kept, edge: Edge, relative: Relative, tree: Tree | None) -> Re
 
 
 def _ties(repo: Repo, kept: Kept, found: list[tuple[Edge, Relative]], tree: Tree | None,
-          merges: Merges) -> tuple[Tie, ...]:
-    """Who is drawn next to whom: those next to this model as its page orders them, the others as the tree does."""
+          merges: Merges, stands: dict[int, list[Place]]) -> tuple[Tie, ...]:
+    """Who is drawn next to whom: those next to this model as its page orders them, the others as the tree does or,
+    where it leaves them open, as their cards say. stands: of each fingerprint, where it stands."""
     names = {str(e.b_id if e.a_id == kept.id else e.a_id): r.repo for e, r in found} | {str(kept.id): repo.full_name}
     mine = [_tie(repo.full_name, r) for e, r in found if e.kin and r.direct][:FAMILY_MAX]
-    others = [Tie(names[b.parent], names[b.child], b.order, str(b.verdict), b.agreement,
-                  merges.get(int(b.child), {}).get(int(b.parent)))
-              for b in (tree.branches if tree is not None else ()) if str(kept.id) not in (b.parent, b.child)]
+    others = []
+    for b in tree.branches if tree is not None else ():
+        if str(kept.id) not in (b.parent, b.child):
+            parent, child, order = _by_cards(names, b, stands)
+            others.append(Tie(parent, child, order, str(b.verdict), b.agreement,
+                              merges.get(int(b.child), {}).get(int(b.parent))))
     return (*mine, *others)
+
+
+def _by_cards(names: dict[str, str], branch: Branch,
+              stands: dict[int, list[Place]]) -> tuple[str, str, Literal["weights", "tree", "declared", "open"]]:
+    """(parent, child, order) of a branch; where it is open, as one of the two cards says, unless both do."""
+    parent, child = names[branch.parent], names[branch.child]
+    if branch.order != "open":
+        return parent, child, branch.order
+    named = [{n.lower() for p in stands.get(int(end), ()) for n, _ in bases_of(p.repo.card)}
+             for end in (branch.parent, branch.child)]
+    says = child.lower() in named[0], parent.lower() in named[1]
+    if says[0] == says[1]:
+        return parent, child, "open"
+    return (child, parent, "declared") if says[0] else (parent, child, "declared")
 
 
 def _tie(name: str, relative: Relative) -> Tie:

@@ -11,14 +11,12 @@ from pydantic import BaseModel, Field
 
 from headwater.api.deps import ActorDep, HubDep, get_app, segment
 from headwater.api.own.jobs import JobShown, shown
-from headwater.core.errors import BadInput, EntryNotFound, Forbidden, TooLarge
+from headwater.core.errors import BadInput, Forbidden, TooLarge
 from headwater.core.types import Access, Actor, Commit, Kind, Oid, Repo
 from headwater.hub import Hub
 from headwater.hub.access import access_to, find_repo, need_scope
-from headwater.hub.browse import file, read_small, resolve
-from headwater.hub.card import MAX_BYTES as MAX_CARD
-from headwater.hub.card_base import with_base
-from headwater.hub.commit import Add, commit
+from headwater.hub.browse import resolve
+from headwater.hub.declare import declare_base
 from headwater.trace import Trace, lineage, whole
 from headwater.trace.fingerprint import MAX_BYTES
 from headwater.trace.forest import NODES_MAX, forest_of, graphml
@@ -314,20 +312,8 @@ def dispute(owner: str, name: str, asked: DisputeAsked, hub: HubDep, trace: Trac
 def card(owner: str, name: str, asked: CardAsked, hub: HubDep, actor: ActorDep) -> CardShown:
     """Write base_model into the card, as a commit of yours on main. Nothing else of the card is touched."""
     repo = find_repo(hub, actor, Kind.MODEL, f"{segment(owner)}/{segment(name)}", Access.WRITE)
-    head = resolve(hub, repo, "main")
-    new = with_base(_readme(hub, head), asked.base_model, asked.base_model_relation)
-    made = commit(hub, actor, repo, "main", [Add("README.md", new.encode())], parent=head.oid,
-                  title=f"Say that it is based on {', '.join(asked.base_model)}"[:200])
+    made = declare_base(hub, actor, repo, asked.base_model, asked.base_model_relation)
     return CardShown(revision=made.oid)
-
-
-def _readme(hub: Hub, head: Commit) -> str:
-    try:
-        return read_small(hub, file(hub, head, "README.md"), 4 * MAX_CARD).decode("utf-8")
-    except EntryNotFound:
-        return ""
-    except UnicodeDecodeError:
-        raise BadInput("README.md is not UTF-8.", hint="Edit it by hand.") from None
 
 
 def _named(hub: Hub, actor: Actor, owner: str, name: str, revision: str) -> tuple[Repo, Commit]:

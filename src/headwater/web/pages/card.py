@@ -13,9 +13,11 @@ from headwater.core.types import Entry, Finding, Kind
 from headwater.hub import Hub, browse
 from headwater.hub.facts import facts
 from headwater.hub.scan import by_path
+from headwater.trace.lineage import lineage_of
 from headwater.web import cards, markdown
+from headwater.web.pages._descent import Shown, shown
 from headwater.web.pages._repo import Place, PlaceDep, readme_body, repo_page
-from headwater.web.site import HubDep, visitor
+from headwater.web.site import HubDep, app_of, visitor
 
 router = APIRouter()
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".msgpack", ".h5")
@@ -41,10 +43,10 @@ def card(request: Request, hub: HubDep, here: PlaceDep) -> Response:
     return repo_page(request, "card.html", hub, here, "card", line=line_of(here, body), html=Markup(html),
                      entries=entries,
                      weights=[e for e in entries if e.path.endswith(WEIGHTS)][:8],
-                     declared=cards.declared(here.repo.card), spoken=cards.language(here.repo.card),
+                     spoken=cards.language(here.repo.card),
                      security=security(hub, entries),
                      facts=facts(hub, here.repo, here.commit) if here.repo.kind is Kind.MODEL else None,
-                     problem=here.repo.card.problem, bases=known_bases(hub, here))
+                     problem=here.repo.card.problem, descent=descent_of(request, here))
 
 
 def line_of(here: Place, body: str) -> str:
@@ -52,11 +54,11 @@ def line_of(here: Place, body: str) -> str:
     return cards.line(here.repo) or ("" if cards.begins_with_words(body) else cards.opening(body))
 
 
-def known_bases(hub: Hub, here: Place) -> set[str]:
-    """Of the declared bases, those that are on this hub and public, so that a link leads somewhere."""
-    said = cards.declared(here.repo.card)
-    found = (hub.repos.find(Kind.MODEL, *base.split("/")) for base in (said.bases if said else ()) if "/" in base)
-    return {repo.full_name for repo in found if repo is not None and not repo.private}
+def descent_of(request: Request, here: Place) -> Shown | None:
+    """What is known of the model's descent, as this visitor may know it; None for a dataset."""
+    if here.repo.kind is not Kind.MODEL:
+        return None
+    return shown(lineage_of(app_of(request).trace, visitor(request).actor, here.repo, here.commit.oid))
 
 
 def security(hub: Hub, entries: Sequence[Entry]) -> Security:

@@ -48,7 +48,7 @@ document.addEventListener("input", (event) => {
 for (const field of document.querySelectorAll("[data-typed]")) field.form.querySelector("[data-armed]").disabled = true;
 
 const typing = (target) => target.closest("input, textarea, select, [contenteditable]");
-const places = { m: "/models", d: "/datasets", c: "/chat", f: "/film", j: "/jobs", n: "/new", s: "/settings", h: "/" };
+const places = { m: "/models", d: "/datasets", l: "/lineage", c: "/chat", f: "/film", j: "/jobs", n: "/new", s: "/settings", h: "/" };
 let waiting = false;
 
 document.addEventListener("keydown", (event) => {

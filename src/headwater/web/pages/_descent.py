@@ -1,0 +1,78 @@
+"""What pages say of descent, in the visitor's language: a family as a drawing, and whole sentences of the judge.
+
+The judge speaks English. Those of its sentences that are always the same are listed here for the catalogues; the ones
+with figures in them are shown as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.trace.lineage import Family, Relative
+from headwater.web.family_tree import Badge, Drawing, Member, Tie, draw
+from headwater.web.words import Words
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A family as a page shows it. alone: whether nothing at all is tied to it, so that a drawing says nothing."""
+
+    family: Family
+    drawing: Drawing | None
+    relatives: tuple[Relative, ...]
+
+
+def shown(family: Family) -> Shown:
+    relatives = (*family.parents, *family.kin, *family.children)
+    return Shown(family, _drawing(family, relatives), relatives)
+
+
+def _drawing(family: Family, relatives: tuple[Relative, ...]) -> Drawing | None:
+    members = {family.repo: Member(family.repo)}
+    members |= {r.repo: Member(r.repo, "both" if r.declared else "open" if r.order == "open" else "found")
+                for r in relatives}
+    known = {name.lower() for r in relatives for name in (r.repo, *r.also)} | {n.lower() for n in family.same}
+    ties = [Tie(t.parent, t.child, t.order, t.verdict, t.agreement, t.share) for t in family.ties]
+    for said in family.declared:
+        if said.name.lower() not in known and said.name.lower() != family.repo.lower():
+            badge: Badge = "not-here" if said.state == "not-here" else \
+                "not-seen" if said.state == "not-seen" else "declared"
+            members[said.name] = Member(said.name, badge, said.state != "not-here")
+            ties.append(Tie(said.name, family.repo, "declared", "", None))
+    for name in family.same[:4]:
+        members[name] = Member(name, "")
+        ties.append(Tie(family.repo, name, "open", "identical", None))
+    if len(members) == 1:
+        return None
+    tied = {end for tie in ties for end in (tie.parent, tie.child)}
+    beside = family.nearest_unrelated
+    return draw([m for name, m in members.items() if name in tied], ties, family.repo,
+                Member(beside.repo, "unrelated") if beside is not None else None)
+
+
+def in_words(words: Words, text: str | None) -> str | None:
+    """The judge's sentence or words in the visitor's language, where they are in the catalogue."""
+    return words.gettext(text) if text else None
+
+
+def operations(words: Words, operation: str | None) -> list[str]:
+    return [words.gettext(one) for one in (operation or "").split(", ") if one]
+
+
+def always_said(words: Words) -> list[str]:
+    """What the judge says in the same words each time; for the catalogues."""
+    _ = words.gettext
+    return [
+        _("Nothing: it does not rest on a share or a chance."),
+        _("Both files in whole: all neurons compared, and the difference of each tensor."),
+        _("A third model that both come from."),
+        _("A third model whose layers are in one and whose embeddings in both."),
+        _("Only the sha256 of the files can say more: a piece of each tensor was read."),
+        _("The two whole models the adapter is said to make of each other, or what its maker declares."),
+        _("A copy whose embeddings are all new and whose stream was rotated looks the same: both files in whole can "
+          "show that. Answers to the same questions can show if one learnt from the other."),
+        _("layers dropped"), _("layers doubled"), _("layers reordered"), _("neurons pruned"), _("stream narrowed"),
+        _("split into experts"), _("permuted or rotated"), _("quantised"), _("embeddings replaced"),
+        _("vocabulary changed"), _("adapter merged"),
+    ]
+
