@@ -64,6 +64,26 @@ def test_files_alone_give_the_numbers_the_hub_gives(hw, models, hub, monkeypatch
         assert {key: theirs[key] for key in KEYS} == {key: alone[key] for key in KEYS}
 
 
+def test_whole_files_give_the_same_numbers_here_and_at_the_hub_in_either_order(hw, models, hub, monkeypatch):
+    alone = hw("trace", str(models / "child"), str(models / "base"), "--whole", "--json").json["whole"]
+    assert alone["agreement"] > 0.9 and alone["neurons"][0]["reads_a"] and alone["tensors"]
+    monkeypatch.setenv("HEADWATER_URL", hub.url)
+    monkeypatch.delenv("HEADWATER_DATA")
+    names = {"a": "local/child", "b": "local/base"}
+    pair = f"{hub.url}/api/headwater/lineage/pair"
+    for name in names.values():  # read before they are compared
+        hw("trace", name, "--json")
+    assert httpx.get(pair, params=names).json()["whole"] is None
+    at_hub = hw("trace", "local/child", "local/base", "--whole", "--json").json["whole"]
+    assert at_hub == alone == httpx.get(pair, params=names).json()["whole"]
+    turned = hw("trace", "local/base", "local/child", "--whole")
+    assert turned.code == 0 and "whole files: " in turned.out and f"{alone['agreement']:.1%}" in turned.out
+    assert httpx.post(f"{pair}/compare", json={"a": "local/child", "b": "local/nobody"}).status_code == 404
+    for argv in (["local/child", str(models / "base")], ["local/child"]):
+        refused = hw("trace", *argv, "--whole")
+        assert refused.code != 0 and "--whole compares two" in refused.err
+
+
 def test_one_model_is_given_its_parent_among_all_of_the_hub(hw, models, hub, monkeypatch):
     monkeypatch.setenv("HEADWATER_URL", hub.url)
     monkeypatch.delenv("HEADWATER_DATA")

@@ -41,14 +41,16 @@ def is_of_hub(model: str) -> bool:
 
 def print_of(model: str, common: Common) -> Print:
     """The fingerprint of whatever `model` names. Raises CorruptFile, NotFound, BadInput, Unavailable."""
-    if model.startswith("hf:"):
-        return _made(model, common, *_remote(model.removeprefix("hf:"), common))
-    path = Path(model).expanduser()
-    if path.exists():
-        from headwater.trace.reading import folder_files
+    return _of_hub(model, common) if is_of_hub(model) else _made(model, common, *files_of(model, common))
 
-        return _made(model, common, folder_files(path), None)
-    return _of_hub(model, common)
+
+def files_of(model: str, common: Common) -> tuple[dict[str, ModelFile], _Ranges | None]:
+    """Of a model that is not the hub's; with what reads them, to be closed, where they are not here."""
+    from headwater.trace.reading import folder_files
+
+    if model.startswith("hf:"):
+        return _remote(model.removeprefix("hf:"), common)
+    return folder_files(Path(model).expanduser()), None
 
 
 def _made(name: str, common: Common, files: dict[str, ModelFile], remote: _Ranges | None) -> Print:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from headwater.cli._common import Common, note, plain, show_json, show_table
+from headwater.core.errors import BadInput
 
 if TYPE_CHECKING:
     from headwater.cli._hub import Door
@@ -19,6 +20,7 @@ def trace(
     model: Annotated[str, Parameter(help=_WHAT)],
     other: Annotated[str | None, Parameter(help="The model to compare it with; without one, all of the hub's.")] = None,
     *,
+    whole: Annotated[bool, Parameter(negative="", help="Compare the files of two: all neurons, each tensor.")] = False,
     common: Common = Common(),
 ) -> None:
     """Say where a model comes from, by its weights.
@@ -28,12 +30,18 @@ def trace(
     Two models that are not the hub's need no hub, and get the numbers the hub would get. Of hf: models only the ranges
     that are looked at are fetched, and nothing is kept.
     """
+    if whole and other is None:
+        raise BadInput("--whole compares two models.", hint="Name the second.")
     from headwater.cli._prints import is_of_hub, print_of
 
     if other is not None:
         first, second = (print_of(one, common) for one in (model, other))
         said = _judged(first.body, second.body) | {"a": first.name, "b": second.name, "read": [
             {"bytes_read": p.bytes_read, "total_bytes": p.total_bytes} for p in (first, second)]}
+        if whole:
+            from headwater.cli._whole import whole_of
+
+            said["whole"] = whole_of((model, other), (first, second), common)
         if common.json:
             show_json(said)
         else:
@@ -107,6 +115,10 @@ def _summary(model: str, nearest: dict[str, Any] | None, kin: bool) -> dict[str,
 def _show_pair(said: dict[str, Any]) -> None:
     print(f"A  {plain(said['a'])}\nB  {plain(said['b'])}\n")
     _show_judgement(said)
+    if whole := said.get("whole"):
+        from headwater.cli._whole import show_whole
+
+        show_whole(whole)
 
 
 def _show_judgement(said: dict[str, Any]) -> None:

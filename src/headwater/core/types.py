@@ -334,7 +334,8 @@ class Edge:
 
 @dataclass(frozen=True)
 class Whole:
-    """What the whole files of two show; a_id >= b_id, and "a" and "b" of the report (plain JSON) are these."""
+    """What the whole files of two show; a_id >= b_id. The report is plain JSON; "a" in it is the one that its `first`
+    names."""
 
     a_id: int
     b_id: int

@@ -261,7 +261,7 @@ edges = Table(
     Column("at", Float, nullable=False),
 )
 
-# What the whole files of two show; a and b as in edges.
+# What the whole files of two show; a_id >= b_id.
 wholes = Table(
     "wholes", metadata,
     Column("a_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), primary_key=True),

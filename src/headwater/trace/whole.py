@@ -41,17 +41,24 @@ class Side:
 def compare_whole(a: Side, b: Side, null: NullLibrary, *, tell: Tell | None = None,
                   guess: Guess | None = None) -> PairReport:
     """Of A and B in the order given. Raises CannotRead, and what the sides' `read` raises."""
+    report = _compare(*in_order(a, b), null, tell, guess)
+    return report if in_order(a, b)[0] is a else report.flipped()
+
+
+def in_order(a: Side, b: Side) -> tuple[Side, Side]:
+    """The two as they are always looked at."""
+    return (b, a) if _mark(b.made) < _mark(a.made) else (a, b)
+
+
+def _compare(first: Side, second: Side, null: NullLibrary, tell: Tell | None, guess: Guess | None) -> PairReport:
     from headwater.trace.judge import judge
 
-    turned = _mark(b.made) < _mark(a.made)
-    first, second = (b, a) if turned else (a, b)
     said = judge(first.made, second.made, null)
     layers = layers_to_compare(said, first.made.architecture.layers, second.made.architecture.layers)
     files, read = joined([first.files, second.files], [first.read, second.read])
     data = run_apart("headwater.trace.whole_child", files, read, tell=tell, guess=guess, most=REPORT_MAX,
                      memory=MEMORY, asked={"layers": [[pair.a, pair.b] for pair in layers]})
-    report = PairReport.from_json(json.loads(data))
-    return report.flipped() if turned else report
+    return PairReport.from_json(json.loads(data))
 
 
 def _mark(made: Fingerprint) -> bytes:
@@ -113,10 +120,11 @@ def compare_job(trace: Trace) -> Work:
                               read_of(trace, files)))
         if not payload.get("again") and report_of(trace, *ids) is not None:
             return {"known": True}
-        report = compare_whole(*sides, trace.null, guess=guess_of(trace),
-                               tell=lambda done, total: progress(done, total or None, stage="comparing", unit="layers"))
-        a, b, report = (*ids, report) if ids[0] >= ids[1] else (*ids[::-1], report.flipped())
-        kept_now = trace.records.compared(Whole(a, b, VERSION, finite_report(report)))
+        first, second = in_order(sides[0], sides[1])
+        report = _compare(first, second, trace.null, guess=guess_of(trace),
+                          tell=lambda done, total: progress(done, total or None, stage="comparing", unit="layers"))
+        told = {"first": ids[0 if first is sides[0] else 1], **finite_report(report)}
+        kept_now = trace.records.compared(Whole(max(ids), min(ids), VERSION, told))
         return {"known": False, "agreement": report.agreement} if kept_now else None
 
     return work
@@ -138,7 +146,7 @@ def report_of(trace: Trace, a: int, b: int) -> PairReport | None:
     if kept is None or kept.version != VERSION:
         return None
     report = PairReport.from_json(kept.report)
-    return report if kept.a_id == a else report.flipped()
+    return report if kept.report["first"] == a else report.flipped()
 
 
 def whole_of(trace: Trace, viewer: Actor, first: tuple[Repo, Oid], second: tuple[Repo, Oid],
