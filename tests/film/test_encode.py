@@ -25,6 +25,15 @@ def test_a_film_plays_in_every_browser(tmp_path):
     assert clip.seconds == 2.0
 
 
+def test_the_same_frames_give_the_same_file_whatever_lies_in_memory(tmp_path):
+    frames, kept, made = list(drift(12, (240, 320))), [], set()
+    for number in range(8):
+        kept.append(np.full(1_000 * (number * 7 % 13 + 1), number, np.uint8))
+        enc.encode(frames, tmp_path / "a.mp4", fps=12)
+        made.add((tmp_path / "a.mp4").read_bytes())
+    assert len(made) == 1
+
+
 def test_what_is_decoded_is_what_was_encoded(tmp_path):
     frames = list(drift(6, (64, 96)))
     enc.encode(frames, tmp_path / "a.mp4", fps=12)

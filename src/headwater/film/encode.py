@@ -54,7 +54,10 @@ def encode(frames: Iterable[np.ndarray], target: Path, *, fps: int, comment: str
     try:
         with av.open(str(part), "w", options={"movflags": "faststart"}) as out:
             out.metadata["comment"] = comment
-            stream = out.add_stream("libx264", rate=fps, options={"crf": str(QUALITY), "preset": "veryfast"})
+            # Without its macroblock tree: there x264's AVX-512 code reads memory it did not write, and the same frames
+            # gave eight different files in twenty-four tries (docs/design/009-film.md).
+            stream = out.add_stream("libx264", rate=fps, options={"crf": str(QUALITY), "preset": "veryfast",
+                                                                  "x264-params": "mbtree=0"})
             stream.pix_fmt, stream.time_base, stream.thread_count = "yuv420p", Fraction(1, fps), 1
             for frame in frames:
                 shape = (frame.shape[1], frame.shape[0])
