@@ -50,7 +50,7 @@ def rows() -> Iterator[Row]:
         asks["Headwater, wheel, as stored"] = _over_http(url, "hf_any", added["repo"])
         asks["bare llama.cpp, wheel"] = stack.enter_context(_bare(path))
         _with_native(asks, stack, folder, path)
-        for name, python in (("transformers", ".venvs/torch"), ("OpenVINO", ".venvs/bench")):
+        for name, python in (("OpenVINO", ".venvs/bench"), ("transformers", ".venvs/torch")):
             program = ROOT / python / "bin" / "python"
             if program.exists():
                 asks[name] = stack.enter_context(_peer(name, program, path))
@@ -78,9 +78,10 @@ def _in_turns(asks: dict[str, Ask]) -> dict[str, list[tuple[float, float]]]:
                 continue
             if round_:  # the first warms all of them
                 found[name].append(took)
+                print(f"{name}: {took[0]:.2f} s, {took[1]:.2f} s", file=sys.stderr, flush=True)
     for name, times in found.items():
         first, second = (statistics.median(one[turn] for one in times) for turn in (0, 1))
-        print(f"{name}: {first:.2f} s, {second:.2f} s", file=sys.stderr)
+        print(f"{name}, median: {first:.2f} s, {second:.2f} s", file=sys.stderr)
     return found
 
 

@@ -93,7 +93,7 @@ def build(data: Path, progress: Progress, source: Source = LLAMA_CPP, *, jobs: i
     made = _compiled(source, project, work, tools, jobs, progress, trial)
     amx = "" if not _march.has_amx(_compiler()) else " without AMX" if (work / NO_AMX).exists() else " with AMX"
     native = Native(name, source.build, f"{source.name} {source.version}", source.sha256, processor(),
-                    f"{compiler}{amx}", sum(path.stat().st_size for path in made.iterdir()), time.time())
+                    f"{compiler}{amx}", sum(path.lstat().st_size for path in made.iterdir()), time.time())
     _native.keep(data, made, native)
     shutil.rmtree(work, ignore_errors=True)
     return native
