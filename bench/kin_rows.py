@@ -20,19 +20,21 @@ sys.path.insert(0, str(ROOT))
 def rows() -> Iterator[ground.Row]:
     yield _seconds()
     figures = json.loads((ROOT / "calibrate" / "figures.json").read_text("utf-8"))
-    ours, *others = figures["baselines"]
+    total = sum(one["n"] for one in figures["operations"])
+    strangers = sum(figures["called kin"]["verdicts"].values())
     for state, what in (("plain", "as they are"), ("disguised", "disguised")):
-        for one in others:
-            yield ground.Row(f"share of descendants {what} found above every independent pair", one["method"],
-                             (_share(ours[state]),), (_share(one[state]),), "> 1", unit="",
-                             note=f"{ours[state]['n']} tiny descendants; area under the curve "
-                                  f"{ours[state]['area']:.3f} / {one[state]['area']:.3f}")
+        ours = _share(sum(one[state]["found"] for one in figures["operations"]), total)
+        for one in figures["baselines"][1:]:
+            yield ground.Row(f"share of descendants {what} found, no stranger among them", one["method"], (ours,),
+                             (_share(one[state]["found"], total),), "> 1", unit="",
+                             note=f"{total} tiny descendants; of strangers trace saw {strangers:,} pairs, the other "
+                                  f"{one['pairs']}")
     yield from _of_smollm2(figures["real"])
 
 
-def _share(told: dict[str, int]) -> np.float64:
+def _share(found: int, tried: int) -> np.float64:
     """A float of numpy, whose quotient by zero is infinite and no error."""
-    return np.float64(told["found"] / told["n"])
+    return np.float64(found / tried)
 
 
 def _of_smollm2(real: list[dict]) -> Iterator[ground.Row]:
@@ -41,11 +43,12 @@ def _of_smollm2(real: list[dict]) -> Iterator[ground.Row]:
 
     def found(method: str) -> np.float64:
         line = max(one[method] for one in strangers)
-        return np.float64(sum(one[method] > line for one in kin) / len(kin))
+        return _share(sum(one["found"] if method == "trace" else one[method] > line for one in kin), len(kin))
 
+    note = f"{len(kin)} disguises; strangers: Gemma, Qwen, random numbers of the same deviations"
     for method in ("AWM", "std fingerprint", "spectra", "weightscope"):
-        yield ground.Row("share of SmolLM2's disguises scored above every stranger", method, (found("trace"),),
-                         (found(method),), "> 1", unit="", note=f"{len(kin)} disguises, {len(strangers)} strangers")
+        yield ground.Row("share of SmolLM2's disguises found, no stranger among them", method, (found("trace"),),
+                         (found(method),), "> 1", unit="", note=note)
 
 
 def _seconds() -> ground.Row:

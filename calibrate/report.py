@@ -23,7 +23,7 @@ def write() -> Path:
 
 def page(figures: Figures, library: NullLibrary) -> str:
     parts = [_HEAD, _null(figures, library), _lines(library), _operations(figures), _disguises(figures),
-             _beside(figures), _real(figures), _CANNOT]
+             _beside(figures, library), _real(figures), _CANNOT]
     return "\n".join(parts)
 
 
@@ -54,18 +54,18 @@ def _null(figures: Figures, library: NullLibrary) -> str:
     rows = [[one["class"], f"{one['n']:,}", f"{one['median']:.4f}", f"{one['p99']:.4f}", f"{one['max']:.4f}"]
             for one in sorted(figures["null"], key=lambda one: -one["n"])]
     kin, total = figures["called kin"]["kin"], len(library.pairs["tiny"])
-    whole = figures["whole"]
+    whole, greatest = figures["whole"], figures["whole"]["greatest"]
     verdicts = ", ".join(f"{count:,} {name}" for name, count in sorted(figures["called kin"]["verdicts"].items()))
     return f"""## Models that have nothing of each other
 
 {_table(["classes of the pair", "pairs", "median", "99 %", "greatest"], rows)}
-Called kin: **{len(kin)} of {total:,}** independent pairs; the share is below {at_most(len(kin), total):.2%} with 95 %
-confidence. What was said of them: {verdicts}. The smallest index-aligned p of all:
-10^{figures['called kin']['log10_p']} (the line is 10^-9).
+Called kin: **{len(kin)} of {total:,}** independent pairs; the share is below {at_most(len(kin), total):.2%} with
+95 % confidence. What was said of them: {verdicts}. The smallest index-aligned p of
+all: 10^{figures['called kin']['log10_p']} (the line is 10^-9).
 
-Compared in whole, {whole['pairs']} of these pairs: {whole['kin']} called kin; of all neurons at most
-{whole['greatest']['all neurons']:.4f} agree in the median layer, and under a rotation found without words at most
-{whole['greatest']['turning']:.4f} in the layers it was not taken from (both lines: .1).
+Compared in whole, {whole['pairs']} of these pairs: {whole['kin']} called kin. Of all neurons at most
+{greatest['all neurons']:.4f} agree in the median layer; under a rotation found without words at most
+{greatest['turning']:.4f} in the layers it was not taken from (both lines: .1).
 """
 
 
@@ -116,18 +116,26 @@ Of descendants with embeddings of their ancestor, those whose draw held the disg
 {_table(["disguise", "found", "least agreement"], rows)}"""
 
 
-def _beside(figures: Figures) -> str:
-    rows = []
+def _beside(figures: Figures, library: NullLibrary) -> str:
+    every = {state: {which: sum(one[state][which] for one in figures["operations"]) for which in ("found", "whole")}
+             for state in ("plain", "disguised")}
+    total = sum(one["n"] for one in figures["operations"])
+    rows = [["trace, its verdict by the fingerprints", f"{len(library.pairs['tiny']):,}", "none kin",
+             _share(every["plain"]["found"], total), "", _share(every["disguised"]["found"], total), ""],
+            ["trace, its verdict by the whole files", f"{figures['whole']['pairs']:,}", "none kin",
+             _share(every["plain"]["whole"], total), "", _share(every["disguised"]["whole"], total), ""]]
     for one in figures["baselines"]:
-        row = [one["method"], f"{one['pairs']:,}", f"{one['max']:.4g}"]
+        name = "trace, its agreement alone" if one["method"] == "trace" else one["method"]
+        row = [name, f"{one['pairs']:,}", f"{one['max']:.4g}"]
         for state in ("plain", "disguised"):
             row += [_share(one[state]["found"], one[state]["n"]), f"{one[state]['area']:.3f}"]
         rows.append(row)
     return f"""## Beside other methods, the same pairs
 
-Share of all the descendants above whose score is higher than every independent pair's (trace here by its agreement
-alone, without its other evidence), and the area under the curve. The others saw one in {EVERY} of the independent
-pairs, which favours them. All were written anew from their descriptions (`calibrate/baselines.py`).
+Share of all the descendants above, those with new embeddings among them, whose score is higher than every independent
+pair's, and the area under the curve. Of trace also its verdict, which rests on more than agreement. The others saw one
+in {EVERY} of the independent pairs, which favours them. All were written anew from their descriptions
+(`calibrate/baselines.py`).
 
 {_table(["method", "independent pairs", "greatest", "found", "area", "found disguised", "area"], rows)}"""
 
@@ -153,8 +161,8 @@ ones went through real steps of AdamW (5e-4, 96 tokens a step). A method tells k
 the strangers at the end.
 
 {_table(["SmolLM2, and", "verdict", *METHODS], rows)}
-Processor seconds a pair, median: {told}. The others read both models' attention and embeddings whole; trace reads two
-fingerprints, which the hub has.
+Processor seconds a pair, median: {told}.
+The others read both models' attention and embeddings whole; trace reads two fingerprints, which the hub has.
 """
 
 
