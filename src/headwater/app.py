@@ -29,7 +29,7 @@ from headwater.chat.models import find as find_model
 from headwater.chat.types import ChatModel
 from headwater.core.errors import BadInput, ModelNotFound, NotFound, Unavailable
 from headwater.core.events import REPO_DELETED, REVISION_STORED
-from headwater.core.ports import Archive, Progress
+from headwater.core.ports import Archive, Progress, Work
 from headwater.core.settings import Settings
 from headwater.core.types import Actor, Commit, Event, Kind, Oid, Repo, Search, Snapshot
 from headwater.engines import ENGINES
@@ -45,6 +45,7 @@ from headwater.hub.accounts import local_owner, owner_actor
 from headwater.hub.backup import BackedUp, Restored, backup, check_whole, restore
 from headwater.hub.browse import files, resolve
 from headwater.hub.commit import describe
+from headwater.hub.descent import Parents, descent_job, is_worth_trying
 from headwater.hub.imports import import_job
 from headwater.hub.intake import stage
 from headwater.hub.scan import scan_job
@@ -54,6 +55,7 @@ from headwater.hub.sweep import scrub_job, sweep_job
 from headwater.jobs.local import LocalJobs
 from headwater.storage import tables
 from headwater.storage.blobs import open_blobs
+from headwater.storage.blobs.differences import DifferenceBlobs
 from headwater.storage.database import Database, open_engine
 from headwater.storage.dump import SqlArchive
 from headwater.storage.records import Records, open_records
@@ -111,9 +113,9 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     tmp.mkdir(exist_ok=True)
     records = open_records(settings.database_url or None, settings.data, now)
     jobs = LocalJobs(records.database, tables.jobs, now=now)
-    blobs = open_blobs(settings.blobs_url, settings.blobs_options, settings.data)
+    blobs = DifferenceBlobs(open_blobs(settings.blobs_url, settings.blobs_options, settings.data), records.deltas)
     hub = Hub(settings, blobs, records.repos, records.history, records.holdings, records.accounts, records.bus, jobs,
-              tmp, now)
+              tmp, now, differences=blobs)
     chat = Chat(settings, ENGINES, find_model=_find_model(hub), lay_out=lambda repo, commit: lay_out(hub, repo, commit),
                 list_models=_list_models(hub), list_files=lambda commit: [e.path for e in files(hub, commit)],
                 spending=records.spending, speech=lambda repo, commit: speech(hub, repo, commit))
@@ -194,7 +196,9 @@ def _register_jobs(hub: Hub, chat: Chat, trace: Trace) -> None:
     hub.jobs.register("import", import_job(hub), at_once=2)
     hub.jobs.register(PROBE_JOB, probe_job(hub.settings, lambda name: _to_run(hub, chat, name)), at_once=1)
     hub.jobs.register(BUILD_JOB, lambda payload, progress: ENGINES["llamacpp"].make_build(hub.settings, progress))
-    hub.jobs.register("trace", trace_job(trace), at_once=1)
+    parents = _parents(hub, trace)
+    hub.jobs.register("descent", descent_job(hub, parents), at_once=1)
+    hub.jobs.register("trace", _then_descent(hub, trace_job(trace), parents), at_once=1)
     hub.jobs.register("trace-all", trace_all_job(trace), at_once=1)
     hub.jobs.register("trace-merge", merge_job(trace, hub.settings.trace_merge_max_bytes), at_once=1)
     hub.jobs.register("compare", compare_job(trace), at_once=1)
@@ -252,6 +256,8 @@ class Pump(threading.Thread):
         if every and now - self._swept_at >= every:
             self._swept_at = now
             self._hub.jobs.enqueue("sweep", {}, title="Sweep", by="headwater", key="sweep")
+            if self._hub.settings.descent_percent:
+                self._hub.jobs.enqueue("descent", {}, title="Keep differences", by="headwater", key="descent")
 
 
 def _describe_again(hub: Hub, payload: dict[str, Any]) -> None:
@@ -275,6 +281,39 @@ def _trace(trace: Trace, hub: Hub, payload: dict[str, Any]) -> None:
 def _forget_fingerprints(trace: Trace, hub: Hub, payload: dict[str, Any]) -> None:
     if gone := trace.records.prune():
         trace.index.remove(gone)
+
+
+def _parents(hub: Hub, trace: Trace) -> Parents:
+    """Revisions a revision's files may be like: what trace found it to descend from, then kin read before it, then
+    what it replaced. Of any repo: how bytes are kept is told to nobody who may not read them."""
+
+    def parents(repo: Repo, revision: Oid) -> list[tuple[Repo, Oid]]:
+        kept, found = trace.records.at(repo, revision), []
+        if kept is not None:
+            for edge in trace.records.edges([kept.id]):
+                mine, other = (edge.a_id == kept.id), edge.b_id if edge.a_id == kept.id else edge.a_id
+                known = edge.direction == ("a-from-b" if mine else "b-from-a")
+                if known or (edge.direction == "unknown" and other < kept.id):
+                    found.append((not known, -(edge.agreement or 0), other))
+        order = [other for *_, other in sorted(found)]
+        places = sorted(trace.records.places(order, None), key=lambda p: order.index(p.fingerprint_id))
+        commit = hub.history.commit(repo, revision)
+        return [(p.repo, p.revision) for p in places] + [(repo, oid) for oid in (commit.parents if commit else ())]
+
+    return parents
+
+
+def _then_descent(hub: Hub, work: Work, parents: Parents) -> Work:
+    """`work`, and once its revision's parents are known, the job that keeps its files as the difference to theirs."""
+
+    def both(payload: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+        done, repo = work(payload, progress), hub.repos.get(payload["repo_id"])
+        if repo is not None and is_worth_trying(hub, repo, payload["revision"], parents):
+            hub.jobs.enqueue("descent", {"repo_id": repo.id, "revision": payload["revision"]}, by="headwater",
+                             title=f"Keep {repo.full_name} as a difference", key=f"descent {payload['revision']}")
+        return done
+
+    return both
 
 
 def _model_files(hub: Hub) -> Callable[[Repo, Oid], dict[str, ModelFile]]:

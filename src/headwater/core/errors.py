@@ -20,7 +20,8 @@
     ├── Busy                             429   try again, later
     ├── NotBuilt                         501   Headwater does not do this; says why
     ├── Unavailable                      503
-    │   └── EngineFailed
+    │   ├── EngineFailed
+    │   └── Damaged                       bytes that are kept are not what was kept
     └── DiskFull                         507
 
 `code` is what the Hugging Face clients read from X-Error-Code (they turn four of them into named
@@ -147,6 +148,12 @@ class EngineFailed(Unavailable):
     """A worker did not start, or died. The message ends with its last log lines."""
 
     code = "EngineFailed"
+
+
+class Damaged(Unavailable):
+    """Bytes that are kept turned out not to be what was kept."""
+
+    code = "Damaged"
 
 
 class DiskFull(HeadwaterError):

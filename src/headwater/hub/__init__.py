@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headwater.core.ports import Accounts, Blobs, Bus, History, Holdings, Jobs, Repos
+from headwater.core.ports import Accounts, Blobs, Bus, Differences, History, Holdings, Jobs, Repos
 from headwater.core.settings import Settings
 from headwater.hub.throttle import Throttle
 
@@ -18,6 +18,7 @@ class Hub:
     tmp: folder where bytes are received, on the same file system as the local blobs.
     now: seconds since 1970; tests move it.
     sign_ins: how often a name, and an address, may try a password.
+    differences: the same blobs, for the work that keeps some of them as differences; None: this store keeps all whole.
     """
 
     settings: Settings
@@ -31,3 +32,4 @@ class Hub:
     tmp: Path
     now: Callable[[], float]
     sign_ins: Throttle = field(default_factory=lambda: Throttle(limit=10, seconds=300), repr=False)
+    differences: Differences | None = None

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import Busy
+from headwater.core.errors import Busy, Damaged
 from headwater.core.ports import Progress
 from headwater.core.types import Digest
 from headwater.hub import Hub
+from headwater.hub.descent import free_bases
 from headwater.hub.snapshot import forget_snapshots
 from headwater.hub.xet_store import tidy
 
@@ -35,7 +36,8 @@ class Swept:
 
 @dataclass(frozen=True)
 class Damage:
-    """A blob that is not what its name says. found: its sha256 now, or None if it is gone."""
+    """A blob that is not what its name says. found: its sha256 now, or None if it is gone, or is kept as a difference
+    that cannot be read."""
 
     digest: Digest
     found: Digest | None
@@ -62,6 +64,8 @@ def sweep(hub: Hub, progress: Progress | None = None, *, grace_s: float | None =
     grace = hub.settings.sweep_grace_s if grace_s is None else grace_s
     blobs = freed = 0
     with sweeping(hub):
+        if hub.differences is not None:
+            free_bases(hub)
         while batch := hub.holdings.sweep(grace_s=grace, limit=BATCH, delete=hub.blobs.delete):
             blobs, freed = blobs + len(batch), freed + sum(size for _, size in batch)
             if progress:
@@ -103,7 +107,7 @@ def _hash(hub: Hub, digest: Digest) -> Digest | None:
     try:
         for chunk in hub.blobs.read(digest):
             running.update(chunk)
-    except FileNotFoundError:
+    except (FileNotFoundError, Damaged):  # a difference that cannot be read stays: its base may come again
         return None
     return running.hexdigest()
 
