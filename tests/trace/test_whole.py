@@ -101,6 +101,21 @@ def test_whole_files_of_a_pair_are_compared_once_and_say_the_same_in_either_orde
     assert mirrored["agreement"] == found["agreement"]
 
 
+def test_whole_rows_show_a_copy_under_noise_twelve_times_its_weights(world, tmp_path):
+    base, verdicts = made(0, vocabulary=1600), {}
+    repo = world.push("base", save_hf(tmp_path / "base", base))
+    world.read(repo)
+    for name, model in {"drowned": noisy(base, 12.0), "stranger": made(5, vocabulary=1600)}.items():
+        other = world.push(name, save_hf(tmp_path / name, model))
+        world.read(other)
+        compare(world, repo, other)
+        ends = [(repo, repo.head), (other, other.head)]
+        judged = lineage.judge_pair(world.trace, *ends)
+        verdicts[name] = str(judged.verdict), whole.whole_of(world.trace, world.me, *ends, judged)["verdict"]
+    assert verdicts == {"drowned": ("same-architecture", "descends"),
+                        "stranger": ("same-architecture", "same-architecture")}
+
+
 def test_a_comparison_ends_with_the_models_that_are_gone(world, tmp_path):
     repo = world.push("base", save_hf(tmp_path / "base", made(0, layers=1, vocabulary=1600)))
     payload = {"a": [repo.id, repo.head], "b": [repo.id + 7, "0" * 40]}

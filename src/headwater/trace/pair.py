@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from headwater.core.errors import BadInput
+from headwater.trace.aligned_rows import as_evidence, rows_met
 from headwater.trace.all_neurons import NeuronPair, Side, match_layers
 from headwater.trace.judgement import Evidence, Judgement, LayerPair, Verdict
 from headwater.trace.reader import OpenFile, Reader
@@ -129,6 +130,7 @@ def _compare(a: Side, b: Side, chosen: Sequence[tuple[int, int]], progress: Prog
     matches: list[LayerMatch] = []
     neurons: list[tuple[int, int, NeuronPair]] = []
     tensors: list[TensorPair] = []
+    met, rng = [], np.random.default_rng(0)
     for done, (x, y) in enumerate(chosen):
         one, two = a.roles.layers[x], b.roles.layers[y]
         found = match_layers(a, one, b, two)
@@ -137,10 +139,13 @@ def _compare(a: Side, b: Side, chosen: Sequence[tuple[int, int]], progress: Prog
             best = found.pairs[:max(2, SHOWN // len(chosen))]
             neurons += [(x, y, _told(a, one, b, two, *numbers)) for numbers in best]
         tensors += _tensors(a, one, b, two, (x, y))
+        met.append(rows_met(a.reader, one, b.reader, two, rng))
         progress(done + 1, len(chosen))
     neurons.sort(key=lambda item: -abs(item[2].gate * item[2].up))
     agreement = float(np.median([m.agreement for m in matches])) if matches else None
-    return PairReport(agreement, tuple(matches), tuple(neurons[:SHOWN]), tuple(tensors), _evidence(matches, tensors))
+    rows = as_evidence([one for one in met if one is not None])
+    return PairReport(agreement, tuple(matches), tuple(neurons[:SHOWN]), tuple(tensors),
+                      (*_evidence(matches, tensors), *([rows] if rows is not None else [])))
 
 
 def _told(a: Side, one: Layer, b: Side, two: Layer, i: int, j: int, gate: float, up: float) -> NeuronPair:
@@ -201,8 +206,8 @@ def deepen(judgement: Judgement, report: PairReport) -> Judgement:
     verdict, says = judgement.verdict, judgement.says
     if verdict is Verdict.DESCENDS and "rederived" in by_name and by_name["rederived"].strength != "none":
         verdict, says = Verdict.REENCODED, f"A and B have the same weights: {by_name['rederived'].says}"
-    for name in ("all neurons", "turning"):
-        if not verdict.kin and name in by_name and by_name[name].strength == "strong":
+    for name in ("all neurons", "turning", "aligned rows"):
+        if not verdict.kin and name in by_name and by_name[name].strength in ("strong", "proof"):
             verdict, says = Verdict.DESCENDS, by_name[name].says
             operations += ["embeddings replaced"] if name == "turning" else []
     return replace(judgement, verdict=verdict, says=says, evidence=evidence,
