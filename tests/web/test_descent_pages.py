@@ -140,7 +140,7 @@ def test_no_two_boxes_lie_on_one_another_and_all_are_inside():
 
 
 def test_a_long_name_keeps_both_its_ends():
-    assert Member("someone/a-very-long-name-of-a-model-Q4_K_M").short == "a-very-long-n…el-Q4_K_M"
+    assert Member("someone/a-very-long-name-of-a-model-Q4_K_M").short == "a-very-long-…l-Q4_K_M"
 
 
 def test_families_of_many_models_are_thinned_to_trees():

@@ -145,7 +145,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
     status, kept = status_of(trace, repo, revision), trace.records.at(repo, revision)
     if kept is None or status.state == "no-weights":
         return Family(repo.full_name, revision, status, declared=_declared(trace, viewer, repo, None, []),
-                      duties=duties_of(_licence(repo), []), disputes=_shown_disputes(trace, viewer, repo))
+                      duties=duties_of(_licence(repo), []), disputes=disputes_of(trace, viewer, repo))
     edges = trace.records.edges([kept.id], kin=None)
     ends = {e.b_id if e.a_id == kept.id else e.a_id for e in edges} | {kept.id}
     stands: dict[int, list[Place]] = {}
@@ -169,7 +169,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         min((r for e, r in found if not e.kin), key=_nearness, default=None),
         duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)],
                   repo.name),
-        _offer(parents, closest, named), _shown_disputes(trace, viewer, repo),
+        _offer(parents, closest, named), disputes_of(trace, viewer, repo),
         _ties(repo, kept, found, tree, merges, stands))
 
 
@@ -344,7 +344,8 @@ def dispute(trace: Trace, actor: Actor, repo: Repo, other: Repo, text: str) -> D
     return trace.records.dispute(repo, other, text, by=actor)
 
 
-def _shown_disputes(trace: Trace, viewer: Actor, repo: Repo) -> tuple[dict[str, Any], ...]:
+def disputes_of(trace: Trace, viewer: Actor, repo: Repo) -> tuple[dict[str, Any], ...]:
+    """What was answered about a repo and others, where the viewer may read both."""
     shown = []
     for one in trace.records.disputes(repo.id):
         both = [trace.repos.get(one.repo_id), trace.repos.get(one.other_id)]

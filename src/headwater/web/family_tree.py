@@ -18,7 +18,7 @@ GAP, WIDE_GAP, RISE, MARGIN = 26, 134, 74, 14
 ROW = 14
 """Boxes in a row; those that find no place are counted."""
 
-Badge = Literal["", "both", "found", "open", "declared", "not-seen", "not-here", "unrelated"]
+Badge = Literal["", "both", "found", "open", "kin", "declared", "not-seen", "not-here", "unrelated"]
 Order = Literal["weights", "tree", "declared", "open"]
 
 
@@ -36,7 +36,7 @@ class Member:
 
     @property
     def short(self) -> str:
-        return short_of(self.name.rpartition("/")[2], 23)
+        return short_of(self.name.rpartition("/")[2], 21)
 
 
 @dataclass(frozen=True)

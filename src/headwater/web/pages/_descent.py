@@ -29,8 +29,7 @@ def shown(family: Family) -> Shown:
 
 def _drawing(family: Family, relatives: tuple[Relative, ...]) -> Drawing | None:
     members = {family.repo: Member(family.repo)}
-    members |= {r.repo: Member(r.repo, "both" if r.declared else "open" if r.order == "open" else "found")
-                for r in relatives}
+    members |= {r.repo: Member(r.repo, _badge(family, r)) for r in relatives}
     known = {name.lower() for r in relatives for name in (r.repo, *r.also)} | {n.lower() for n in family.same}
     ties = [Tie(t.parent, t.child, t.order, t.verdict, t.agreement, t.share) for t in family.ties]
     for said in family.declared:
@@ -48,6 +47,15 @@ def _drawing(family: Family, relatives: tuple[Relative, ...]) -> Drawing | None:
     beside = family.nearest_unrelated
     return draw([m for name, m in members.items() if name in tied], ties, family.repo,
                 Member(beside.repo, "unrelated") if beside is not None else None)
+
+
+def _badge(family: Family, relative: Relative) -> Badge:
+    """Of those further off: whether their own card names whom they are drawn under."""
+    if relative.declared or any(t.child == relative.repo and t.order == "declared" for t in family.ties):
+        return "both"
+    if not relative.direct:
+        return "kin"
+    return "open" if relative.order == "open" else "found"
 
 
 def in_words(words: Words, text: str | None) -> str | None:

@@ -18,7 +18,7 @@ from headwater.hub.access import access_to, find_repo, need_scope
 from headwater.hub.browse import resolve
 from headwater.trace import Trace
 from headwater.trace.judgement import Judgement
-from headwater.trace.lineage import dispute, judge_pair, lineage_of, read_again, status_of
+from headwater.trace.lineage import dispute, disputes_of, judge_pair, read_again, status_of
 from headwater.trace.whole import enqueue, report_of
 from headwater.web.heat import heat
 from headwater.web.pages._descent import in_words, operations
@@ -63,7 +63,14 @@ def _judged(trace: Trace, who: Visitor, first: tuple[Repo, Oid], second: tuple[R
     return {"said": said, "child": child, "parent": parent, "ordered": ordered, "heat": heat(said),
             "would_change": in_words(who.words, said.would_change), "done": operations(who.words, said.operation),
             "whole": report, "neurons": report.neurons[:NEURONS] if report else (),
-            "tensors": report.tensors[:TENSORS] if report else ()}
+            "tensors": report.tensors[:TENSORS] if report else (),
+            "comparing": report is None and _under_way(trace, first, second)}
+
+
+def _under_way(trace: Trace, *ends: tuple[Repo, Oid]) -> bool:
+    wanted = sorted([repo.id, at] for repo, at in ends)
+    jobs = (job for state in ("running", "queued") for job in trace.jobs.list(state=state, kind="compare"))
+    return any(sorted((job.payload["a"], job.payload["b"])) == wanted for job in jobs)
 
 
 def _known(trace: Trace, one: int, other: int) -> Judgement | None:
@@ -118,5 +125,4 @@ def _may_answer(hub: Hub, who: Visitor, *repos: Repo) -> bool:
 
 def _answers(trace: Trace, who: Visitor, here: Place, other: Repo) -> list[dict[str, Any]]:
     names = {here.repo.full_name, other.full_name}
-    family = lineage_of(trace, who.actor, here.repo, here.commit.oid)
-    return [one for one in family.disputes if {one["repo"], one["other"]} == names]
+    return [one for one in disputes_of(trace, who.actor, here.repo) if {one["repo"], one["other"]} == names]

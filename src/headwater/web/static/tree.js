@@ -12,6 +12,7 @@ for (const view of document.querySelectorAll("[data-pan]")) {
     const next = Math.min(MOST, Math.max(LEAST, wanted));
     const left = (view.scrollLeft + x) * next / scale - x, top = (view.scrollTop + y) * next / scale - y;
     scale = next;
+    view.style.height ||= `${view.offsetHeight}px`;  // else the buttons below would move away under the pointer
     svg.setAttribute("width", Math.round(natural.width * scale));
     svg.setAttribute("height", Math.round(natural.height * scale));
     view.scrollTo({ left, top, behavior: "instant" });
