@@ -33,6 +33,8 @@ from headwater.weights.tokens import Tokens
 
 MEMORY = 700_000_000
 MAX_WIDTH = 1 << 15
+MAX_NEURONS = 1 << 22
+"""Of one layer, its experts' together: five times what the largest models have (384 experts of 2,048)."""
 LATTICE_NUMBERS = 1_024
 DOWN_LAYERS = 4
 """Gated layers whose down profiles are kept: they serve the evidence page, not the verdict."""
@@ -59,6 +61,9 @@ def make_fingerprint(open_file: OpenFile, files: Mapping[str, int], progress: Pr
         roles = find_roles(reader.header, count, reader.columns)
         if roles.width > MAX_WIDTH:
             raise CorruptFile(f"the model is {roles.width} wide; at most {MAX_WIDTH} are read.")
+        most = max((layer.neurons for layer in roles.layers), default=0)
+        if most > MAX_NEURONS:
+            raise CorruptFile(f"a layer of the model has {most} neurons; at most {MAX_NEURONS} are read.")
         with np.errstate(all="ignore"):  # a stranger's numbers overflow; every product of them is cleared of NaN below
             return _Pass(reader, roles, progress or (lambda done, total: None)).run()
 

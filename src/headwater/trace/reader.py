@@ -204,8 +204,12 @@ class Reader:
         first, last = (int(n) + (matrix.span[0] if matrix.span else 0) for n in (numbers[0], numbers[-1] + 1))
         tensor, source = matrix.tensor, self.of(matrix.tensor)
         if not matrix.columns:
+            if tensor.name not in self._scaled:
+                return values.part(source, tensor, first, last, 0, width)
             block = values.rows(source, tensor, first, last)
             return self._unscaled(tensor, block, np.arange(first, last))[:, :width]
+        if tensor.name not in self._scaled:
+            return values.part(source, tensor, 0, width, first, last).T
         block = values.rows(source, tensor, 0, min(width, tensor.shape[0]))
         return self._unscaled(tensor, block, np.arange(len(block)))[:, first:last].T
 
@@ -231,10 +235,9 @@ class Reader:
 
     def _spread(self, part: Tensor, tensor: Tensor, axis: int, numbers: np.ndarray) -> np.ndarray:
         """Scales or zero points in a shape that fits the rows `numbers` of the tensor."""
-        vector = self.vector(part)
-        by_row = len(vector) == tensor.shape[0] and (axis == 0 or part.shape[-1:] == (1,))
-        if by_row:
-            return vector[numbers][:, None]
-        if len(vector) in (1, values.row_width(tensor)):
-            return vector
-        raise CorruptFile(f"tensor {tensor.name[:80]!r} of shape {tensor.shape} has {len(vector)} scales.")
+        count = part.elements
+        if count == tensor.shape[0] and (axis == 0 or part.shape[-1:] == (1,)):
+            return self.vector(part)[numbers][:, None]
+        if count in (1, values.row_width(tensor)):
+            return self.vector(part)
+        raise CorruptFile(f"tensor {tensor.name[:80]!r} of shape {tensor.shape} has {count} scales.")

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from headwater.weights.header import Header, Tensor
 
+MAX_EXPERTS = 4_096
 _NUMBER = re.compile(r"(?:^|[./_])(\d+)(?=[./_]|$)")
 _HEAD = re.compile(r"lm_head|embed_out|output\.weight|(^|\.)head\.|decoder\.weight|output_projection", re.I)
 _GATE = re.compile(r"gate|(^|[._])w1([._]|$)|wi_0|fc1_g", re.I)
@@ -90,7 +91,7 @@ def find_roles(header: Header, tokens: int | None = None, columns: frozenset[str
     tables, width = _tables(header.tensors, tokens)
     embedding, head = _embedding_and_head(tables, width, columns)
     taken = {table.name for table in tables}
-    rest = [tensor for tensor in header.tensors if tensor.name not in taken]
+    rest = [tensor for tensor in header.tensors if tensor.name not in taken and tensor.elements]
     layers, found_by = _numbered(rest, width, columns), "names"
     if not layers:
         layers, found_by = _ordered(rest, width, columns), "order"
@@ -296,7 +297,7 @@ def _stacked(group: list[Tensor], width: int) -> _Mlp:
     ups: list[Matrix] = []
     downs: list[Matrix] = []
     stacks = [t for t in group if len(t.shape) == 3 and width in t.shape[1:] and t.shape[1] != t.shape[2]
-              and t.shape[0] * t.shape[1] * t.shape[2] and "conv" not in t.name]
+              and t.shape[0] <= MAX_EXPERTS and "conv" not in t.name]
     reading = [t for t in stacks if t.shape[2] == width]
     writing = [t for t in stacks if t.shape[1] == width]
     if not reading or not writing:
@@ -322,7 +323,8 @@ def _stacked(group: list[Tensor], width: int) -> _Mlp:
 
 def _stacked_squares(group: list[Tensor], width: int) -> _Mlp:
     """The same for stacks (E, d, d), as gpt-oss has them in GGUF."""
-    stacks = [t for t in group if len(t.shape) == 3 and t.shape[0] and t.shape[1:] == (width, width)]
+    stacks = [t for t in group if len(t.shape) == 3 and t.shape[0] <= MAX_EXPERTS
+              and t.shape[1:] == (width, width)]
     downs = [t for t in stacks if _DOWN.search(_last_words(t.name))]
     gates = [t for t in stacks if t not in downs and _GATE.search(_last_words(t.name))]
     ups = [t for t in stacks if t not in downs and t not in gates]

@@ -20,6 +20,9 @@ from headwater.weights.source import Source
 BLOCK_BYTES = 8 << 20
 """Aim for the stored bytes of one block; its float32 form may be up to 16 times as much for 2-bit forms."""
 
+BLOCK = 256
+"""Every quantisation comes in blocks of this many numbers, or in ones that divide it."""
+
 MAX_RUN = 256
 """Rows that one request may join."""
 GAP_BYTES = 4 << 10
@@ -68,6 +71,21 @@ def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
     if not len(wanted):
         return np.zeros((0, width), np.float32)
     return decode(tensor.dtype, stored.reshape(-1).data, len(wanted), width)
+
+
+def part(source: Source, tensor: Tensor, first: int, last: int, begin: int, end: int) -> np.ndarray:
+    """float32 (last - first, end - begin): rows and columns of a matrix, however long its rows are in the file."""
+    width, row_bytes = row_width(tensor), _row_bytes(tensor)
+    last, end = min(last, row_count(tensor)), min(end, width)
+    if last <= first or end <= begin:
+        return np.zeros((max(last - first, 0), max(end - begin, 0)), np.float32)
+    if row_bytes <= GAP_BYTES:
+        return rows(source, tensor, first, last)[:, begin:end]
+    start, stop = begin // BLOCK * BLOCK, min(-(-end // BLOCK) * BLOCK, width)
+    at = tensor.start + start * row_bytes // width
+    length = stop * row_bytes // width - start * row_bytes // width
+    data = b"".join(source.read(at + row * row_bytes, at + row * row_bytes + length) for row in range(first, last))
+    return decode(tensor.dtype, data, last - first, stop - start)[:, begin - start:end - start]
 
 
 def _runs(wanted: np.ndarray, row_bytes: int, gap: int) -> Iterator[tuple[int, int]]:
