@@ -40,7 +40,7 @@ cases: $(VENV)/.tests ## judge the named cases whose weights are at hand (FROM=a
 
 soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times, load, real models
 	HEADWATER_KILLS=1000 $(BIN)/pytest tests/api/test_killed.py
-	HEADWATER_KILLS=100 $(BIN)/pytest --timeout 1800 tests/film/test_killed.py
+	HEADWATER_KILLS=100 $(BIN)/pytest --timeout 1800 tests/film/test_film_killed.py
 	$(BIN)/pytest -m soak tests/soak
 
 vendor: $(VENV)/.tests ## for maintainers: fetch the pages' browser libraries from npm anew

@@ -308,6 +308,20 @@ def test_every_kind_of_pixel_is_read(mode, tmp_path):
     assert frame.shape == (64, 64, 3) and 60 < frame.mean() < 180
 
 
+@pytest.mark.parametrize("shape", [(17, 900), (900, 17), (16, 16), (40, 2000), (60, 60)])
+def test_photos_and_films_of_every_shape_fit_together(shape, tmp_path):
+    with Image.open(photo("astronaut.png")) as image:
+        image.convert("RGB").resize(shape).save(tmp_path / "it.png")
+    mask = painted(tmp_path, (0, 0, 49, 49), (50, 50))
+    for size in ((64, 64), (720, 64), (64, 720)):
+        scene = scene_of(tmp_path / "it.png", "she turns", size=size, seconds=0.5,
+                         brushes=(Brush(mask, ((0.2, 0.2), (0.9, 0.5))), Brush(mask)))
+        x, y = scene.map(3)
+        height, width = scene.photo.shape[:2]
+        assert scene.frame(3).shape == (size[1], size[0], 3)
+        assert x.min() > -1 and x.max() < width and y.min() > -1 and y.max() < height
+
+
 def test_photos_that_cannot_be_are_refused_before_their_pixels_are_read(tmp_path):
     Image.new("1", (10_001, 10_000)).save(tmp_path / "large.png")
     with pytest.raises(BadInput, match="100 megapixels"):
