@@ -54,7 +54,8 @@ class Shelf:
 async def chat_over(folders: dict[str, Path], speech: Any = None, **flags: Any) -> AsyncIterator[tuple[Chat, Shelf]]:
     """The room; when it closes, none of its workers may be left."""
     shelf = Shelf(folders)
-    settings = load(flags.pop("data", Path("/nonexistent")), {"worker_start_s": 30, "chat_context": 1024, **flags}, environ={})
+    data = flags.pop("data", Path("/nonexistent"))
+    settings = load(data, {"worker_start_s": 30, "chat_context": 1024, **flags}, environ={})
     chat = Chat(settings, ENGINES, find_model=shelf.find, lay_out=shelf.lay_out, list_models=shelf.list,
                 list_files=shelf.files, **({"speech": speech} if speech else {}))
     before = {child.pid for child in psutil.Process().children(recursive=True)}
