@@ -1,17 +1,22 @@
-"""Pages: server time of the first page and of a model's page, and what scripts weigh."""
+"""Pages: server time of the first page, of a model's page and of those of descent, and what scripts weigh."""
 
 from __future__ import annotations
 
 import gzip
 import re
 import statistics
+import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import ground
 from ground import Row
 
 LIMIT_S = 0.1
+KIN = 6
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 
 def rows() -> Iterator[Row]:
@@ -20,7 +25,11 @@ def rows() -> Iterator[Row]:
         data.mkdir()
         with ground.hub(data) as url:
             _fill(url, folder)
-            for path, name in (("/", "the first page, 60 models"), ("/local/page-7", "a model's page")):
+            _fill_family(url, folder)
+            for path, name in (("/", "the first page, 60 models"), ("/local/page-7", "a model's page"),
+                               ("/local/kin-1", f"a model's page, {KIN} of a family drawn"),
+                               ("/local/kin-1/trace/local/kin-0", "two models side by side"),
+                               ("/lineage", "the tree of the hub")):
                 ours = tuple(sorted(ground.timed(lambda path=path: _html(url + path)) for _ in range(30))[5:25])
                 weight = _scripts(url, path)
                 yield Row(name, "100 ms", (statistics.median(ours),), (LIMIT_S,), "<= 1, aim 0.3",
@@ -35,6 +44,26 @@ def _fill(url: str, folder: ground.Path) -> None:
         api.create_repo(f"local/page-{n}")
         card = f"---\nlicense: apache-2.0\ntags: [bench]\n---\n# Model {n}\n\n" + "A paragraph of the card.\n\n" * 40
         api.create_commit(f"local/page-{n}", [CommitOperationAdd("README.md", card.encode())], commit_message="card")
+
+
+def _fill_family(url: str, folder: Path) -> None:
+    """Models of one source with real fingerprints and edges."""
+    import json
+
+    from huggingface_hub import HfApi
+    from trace_made import made, noisy, save_hf
+
+    api, base = HfApi(endpoint=url, token="hf_any"), made(0, layers=12)
+    for n in range(KIN):
+        name = f"local/kin-{n}"
+        api.create_repo(name)
+        files = save_hf(folder / f"kin-{n}", noisy(base, 0.05 * n, n) if n else base)
+        api.upload_folder(repo_id=name, folder_path=files)
+        until = time.monotonic() + 120
+        while json.loads(_html(f"{url}/api/headwater/lineage/{name}"))["status"]["state"] != "read":
+            if time.monotonic() > until:
+                raise TimeoutError(f"{name} was not read")
+            time.sleep(0.1)
 
 
 def _html(address: str) -> str:

@@ -3,6 +3,9 @@
     headwater up --starter                                       # in another terminal
     .venv/bin/python tools/pictures.py http://127.0.0.1:8080     # writes docs/pictures/*.png
 
+The picture of a family is of FAMILY, if the hub has it: SmolLM2 with layers left out, shuffled, requantised and called
+otherwise by tests/trace/smollm2_disguised.py, uploaded without a word of where it comes from.
+
 Needs Chromium; `pngquant` makes the pictures small where it is installed.
 """
 
@@ -20,6 +23,7 @@ from playwright.sync_api import Browser, sync_playwright
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 CHROMIUM = os.environ.get("HEADWATER_TEST_CHROMIUM", "/usr/bin/chromium")
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+FAMILY = "local/river-assistant-0.1B"
 QUESTION = {"en": "What is a river's headwater? Answer in two sentences.",
             "zh-CN": "Name three rivers, one sentence each."}  # the starter model speaks English only
 
@@ -32,6 +36,8 @@ def main(url: str) -> None:
         for name, path in (("home", "/"), ("model", f"/{MODEL}"), ("weights", f"/{MODEL}/weights")):
             page.goto(url + path, wait_until="networkidle")
             page.screenshot(path=PICTURES / f"{name}.png")
+        if page.goto(f"{url}/{FAMILY}", wait_until="networkidle").ok:
+            page.screenshot(path=PICTURES / "lineage.png")
         _chat(page, url, "en", "chat")
         for width, height, light, ending in ((1280, 860, "light", "zh"), (390, 780, "dark", "zh-phone")):
             page = _page(browser, width, height, light, "zh-CN")
