@@ -2,7 +2,7 @@
 what a whole download of a file kept so takes. As ratios of bytes; the peers at their best of what is written of them.
 
 BitX (ZipLLM, NSDI 2026) is written anew from its description: XOR of the bits with the parent's, every bit of the
-numbers in a plane of its own, zstd. Xet is hf_xet itself, writing into a folder.
+numbers in a plane of its own, or every byte if that is smaller, zstd. Xet is hf_xet itself, writing into a folder.
 """
 
 from __future__ import annotations
@@ -79,8 +79,10 @@ def _bitx(base: Path, child: Path) -> int:
 
     def pack(start: int, stop: int) -> int:
         mixed = np.frombuffer(one(start, stop), "<u2") ^ np.frombuffer(two(start, stop), "<u2")
-        planes = [np.packbits((mixed >> np.uint16(bit)) & np.uint16(1)) for bit in range(15, -1, -1)]
-        return len(zstandard.ZstdCompressor(level=3).compress(np.concatenate(planes).tobytes()))
+        compress = zstandard.ZstdCompressor(level=3).compress
+        bits = (np.packbits((mixed >> np.uint16(bit)) & np.uint16(1)) for bit in range(15, -1, -1))
+        halves = (np.ascontiguousarray(half) for half in mixed.view(np.uint8).reshape(-1, 2).T)
+        return min(sum(len(compress(plane)) for plane in planes) for planes in (bits, halves))
 
     return _blocks(pack, child.stat().st_size)
 

@@ -24,6 +24,7 @@ from headwater.hub.accounts import local_owner, owner_actor
 from headwater.hub.backup import backup
 from headwater.hub.commit import Add, commit
 from headwater.hub.descent import descent_job, make_all_whole
+from headwater.hub.doctor import examine_hub
 from headwater.hub.intake import keep, stage
 from headwater.hub.snapshot import lay_out
 from headwater.hub.sweep import scrub, sweep
@@ -120,6 +121,7 @@ def test_a_fine_tune_takes_a_part_of_its_size_and_reads_as_before(place, pair):
         assert place.read(child, start, stop) == data[start:stop]
     assert max(map(len, place.hub.blobs.read(digest))) <= 1 << 20
     assert scrub(place.hub) == [] and place.run() == {"no parent": 1}
+    assert any("1 files of" in check.says and "as differences" in check.says for check in examine_hub(place.hub))
     folder = Path(lay_out(place.hub, child, browse.resolve(place.hub, child, "main")).folder)
     assert (folder / "model.safetensors").read_bytes() == data, "engines are handed a copy"
 

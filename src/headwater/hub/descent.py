@@ -1,7 +1,7 @@
 """Keep model files as the difference to their parents', where that saves enough, and make them whole again.
 
 Which revision is whose parent is handed in; how a difference is written and read is behind core.ports.Differences.
-Work of the background only: one process at a time, never in the path of a request. docs/design/019-descent-storage.md.
+Work of the background only: one process at a time, never in the path of a request. docs/design/021-descent-storage.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.core.errors import Busy, CorruptFile, HeadwaterError, NotFound
 from headwater.core.ports import Differences, Progress, Work
@@ -89,6 +89,21 @@ def make_all_whole(hub: Hub, progress: Progress) -> int:
             progress(done, len(rows), stage="making whole", unit="files")
             _make_whole(hub, row)
     return len(rows)
+
+
+class Saved(NamedTuple):
+    """Files kept as differences, the bytes they hold and the bytes they take."""
+
+    files: int
+    whole: int
+    packed: int
+
+
+def kept_as_differences(hub: Hub) -> Saved:
+    sizes = dict(hub.holdings.all())
+    rows = hub.differences.of(sizes).values() if hub.differences is not None else ()
+    ready = [row for row in rows if row.state == "ready"]
+    return Saved(len(ready), sum(sizes[row.digest] for row in ready), sum(row.size for row in ready))
 
 
 def pairs_of(child: Header, parent: Header) -> list[Pair]:

@@ -20,6 +20,7 @@ from headwater.core.types import Commit, JobState, Repo
 from headwater.hub import Hub
 from headwater.hub.accounts import SESSION_PREFIX, is_open
 from headwater.hub.browse import files
+from headwater.hub.descent import kept_as_differences
 from headwater.hub.facts import facts
 from headwater.hub.scan import findings, scanned
 from headwater.hub.speech import speech
@@ -85,7 +86,15 @@ def _blobs(hub: Hub) -> Check:
     if damaged.is_dir() and (count := sum(1 for _ in damaged.iterdir())):
         return Check("blobs", "bad", f"{where} works; {count} damaged files were set aside in {damaged}.",
                      "Upload those files again, or restore a backup.")
-    return Check("blobs", "ok", f"{where} keeps and gives back bytes.")
+    return Check("blobs", "ok", f"{where} keeps and gives back bytes.{_saved(hub)}")
+
+
+def _saved(hub: Hub) -> str:
+    """What is kept as a difference, in a sentence; nothing if nothing is."""
+    kept = kept_as_differences(hub)
+    if not kept.files:
+        return ""
+    return f" {kept.files} files of {kept.whole:,} bytes are kept as differences to others, in {kept.packed:,} bytes."
 
 
 def _accounts(hub: Hub) -> Check:

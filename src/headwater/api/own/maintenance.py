@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from headwater.api.deps import ActorDep, HubDep
 from headwater.api.own.jobs import JobShown, shown
 from headwater.hub.access import need_admin
+from headwater.hub.descent import kept_as_differences
 
 router = APIRouter(prefix="/api/headwater", tags=["headwater: maintenance"])
 
@@ -24,10 +25,12 @@ class SweepAsked(BaseModel):
 
 
 class DiskShown(BaseModel):
-    """All in bytes. blobs: of all files kept, each counted once, wherever the store is. free and total: of the disk
+    """All in bytes. blobs: of all files kept, each counted once, wherever the store is; `saved` of these are not on the
+    disk, because files are kept as the difference to others. free and total: of the disk
     the data folder is on. snapshots: of revisions laid out for engines, links to blobs not counted."""
 
     blobs: int
+    saved: int
     files: int
     tmp: int
     snapshots: int
@@ -55,10 +58,11 @@ def start_scrub(hub: HubDep, actor: ActorDep) -> JobShown:
 @router.get("/disk")
 def disk(hub: HubDep, actor: ActorDep) -> DiskShown:
     need_admin(actor)
-    sizes = [size for _, size in hub.holdings.all()]
+    sizes, saved = dict(hub.holdings.all()), kept_as_differences(hub)
     usage = shutil.disk_usage(hub.settings.data)
     data = hub.settings.data
-    return DiskShown(blobs=sum(sizes), files=len(sizes), tmp=_own_bytes(hub.tmp), free=usage.free, total=usage.total,
+    return DiskShown(blobs=sum(sizes.values()), saved=saved.whole - saved.packed, files=len(sizes),
+                     tmp=_own_bytes(hub.tmp), free=usage.free, total=usage.total,
                      snapshots=_own_bytes(data / "snapshots"), damaged=_own_bytes(data / "damaged"))
 
 

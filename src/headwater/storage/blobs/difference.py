@@ -3,7 +3,7 @@
 A float's bits, turned so that their order as whole numbers is the order of the floats, are a scale on which training
 moves a weight by a few steps. The difference of two such numbers is folded (0, -1, 1, -2, 2 become 0, 1, 2, 3, 4), so
 that small steps of either sign have a high byte of 0, and the bytes of each rank are packed together by zstd.
-docs/design/019-descent-storage.md has what was measured.
+docs/design/021-descent-storage.md has what was measured.
 """
 
 from __future__ import annotations
