@@ -1,6 +1,6 @@
 """Disguises and their compositions: what notes and papers name, on made, tiny and real models alike.
 
-Those tests already use are in tests/trace (trace_made.py, disguises.py); here are the others, and the draw of several
+Those tests already use are in tests/trace_made.py and tests/trace/disguises.py; here are the others, and the draw of several
 one after another. Each takes a Made and gives a new one; no disguise looks at another model but a merge.
 """
 

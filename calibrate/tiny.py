@@ -1,6 +1,6 @@
 """Tiny models of Llama's layout trained in numpy, several at once: the populations that trace is calibrated on.
 
-Parameters are float32 arrays whose first side counts the models, named as in Made (tests/trace/trace_made.py). The
+Parameters are float32 arrays whose first side counts the models, named as in Made (tests/trace_made.py). The
 gradients are written out; tests/trace/test_calibration.py holds them against differences. Knows nothing of trace.
 """
 

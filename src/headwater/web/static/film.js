@@ -62,7 +62,10 @@ if (form) {
     try {
       const answer = await fetch("/film/plan", { method: "POST", body: said });
       const text = await answer.text();
-      if (mine === turn && answer.ok) plan.innerHTML = text;
+      if (mine === turn && answer.ok) {
+        // A page of this hub, read as a document of its own: nothing in it runs.
+        plan.replaceChildren(...new DOMParser().parseFromString(text, "text/html").body.childNodes);
+      }
     } catch {
       if (mine === turn) plan.textContent = words.offline;
     }
