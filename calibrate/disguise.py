@@ -1,7 +1,7 @@
 """Disguises and their compositions: what notes and papers name, on made, tiny and real models alike.
 
-Those tests already use are in tests/trace_made.py and tests/trace/disguises.py; here are the others, and the draw of several
-one after another. Each takes a Made and gives a new one; no disguise looks at another model but a merge.
+Those tests already use are in tests/trace_made.py and tests/trace/disguises.py; here are the others, and the draw of
+several one after another. Each takes a Made and gives a new one; no disguise looks at another model but a merge.
 """
 
 from __future__ import annotations
