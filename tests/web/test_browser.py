@@ -75,7 +75,7 @@ def test_typing_searches_and_a_chip_filters(visit):
     watched = visit()
     watched.open("/models")
     watched.page.keyboard.press("/")
-    watched.page.keyboard.type("brook")
+    watched.page.keyboard.type("brook-markov")
     watched.until("document.querySelectorAll('#found .repos > li').length === 1")
     assert "q=brook" in watched.page.url
     watched.page.get_by_role("link", name=re.compile("^cc0-1.0")).first.click()
@@ -219,9 +219,9 @@ def test_a_running_job_is_shown_live_and_cancelled(visit, world):
 def test_pages_work_without_javascript(visit):
     watched = visit(java_script_enabled=False)
     watched.open("/models")
-    watched.page.locator("main input[name=q]").fill("brook")
+    watched.page.locator("main input[name=q]").fill("brook-markov")
     watched.page.locator("main input[name=q]").press("Enter")
-    watched.page.wait_for_url("**/models?*q=brook*")
+    watched.page.wait_for_url("**/models?*q=brook-markov*")
     assert watched.page.locator("#found .repos > li").count() == 1
     watched.page.get_by_role("link", name="reader/brook-markov").click()
     assert watched.page.locator("h1").inner_text().endswith("brook-markov")
