@@ -279,7 +279,8 @@ def test_a_chat_in_the_terminal_goes_on_after_ctrl_c_stops_an_answer(hw: Hw, dat
             with contextlib.suppress(AssertionError):
                 terminal.wait_for("stopped by you", seconds=5)
                 break
-        terminal.wait_for("stopped by you")
+        else:
+            raise AssertionError(terminal.text)
         terminal.wait_for("> $")
         terminal.type("/model\n")
         terminal.wait_for("local/river")
