@@ -15,6 +15,9 @@ from typing import Any, Literal, Protocol
 AXES = ("horizontal", "vertical", "pan", "tilt", "roll", "zoom")
 """The camera's six axes, as Kling's API names them. Each goes from -10 to 10; at most one is not zero."""
 
+PIXELS_MAX = 50_000_000
+"""Pixels a still may have; a larger one is refused by its header, before it is read."""
+
 Point = tuple[float, float]
 """x, y as shares of width and height, origin top left."""
 

@@ -84,8 +84,8 @@ def encode(frames: Iterable[np.ndarray], target: Path, *, fps: int, comment: str
     return Clip(*size, count, float(fps))
 
 
-def decode(source: Path, *, every: int = 1) -> Iterator[np.ndarray]:
-    """Every `every`-th frame, uint8 (height, width, 3) RGB. Raises CorruptFile for what is no video, or ends early."""
+def decode(source: Path) -> Iterator[np.ndarray]:
+    """Its frames, uint8 (height, width, 3) RGB. Raises CorruptFile for what is no video, or ends early."""
     import av
 
     try:
@@ -94,8 +94,7 @@ def decode(source: Path, *, every: int = 1) -> Iterator[np.ndarray]:
             for number, frame in enumerate(box.decode(stream)):
                 if number >= MAX_FRAMES:
                     raise CorruptFile(f"The video is longer than {MAX_FRAMES} frames.")
-                if number % every == 0:
-                    yield frame.to_ndarray(format="rgb24")
+                yield frame.to_ndarray(format="rgb24")
     except av.FFmpegError as error:
         raise CorruptFile(f"This cannot be read as a video: {error.strerror}.") from None
 

@@ -59,7 +59,8 @@ def _pick(source: Path) -> list[np.ndarray]:
     if not total:
         raise CorruptFile("The video holds no frame.")
     wanted = [(2 * i + 1) * total // (2 * FRAMES) for i in range(FRAMES)]
-    kept = {n: _grey(f) for n, f in enumerate(decode(source)) if n in set(wanted)}
+    asked = set(wanted)
+    kept = {n: _grey(f) for n, f in enumerate(decode(source)) if n in asked}
     return [kept[n] for n in wanted]
 
 

@@ -13,13 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import BadInput, Busy, Conflict, ModelNotFound, NotFound, TooLarge
-from headwater.core.film import AXES, Brush, Estimate, FilmEngine, FilmRequest, Normalised, Picture, Point
+from headwater.core.film import (
+    AXES,
+    PIXELS_MAX,
+    Brush,
+    Estimate,
+    FilmEngine,
+    FilmRequest,
+    Normalised,
+    Picture,
+    Point,
+)
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
 from headwater.film import Film
 
 PROMPT_MAX = 4_000
 PHOTO_MAX = 25_000_000
-PIXELS_MAX = 50_000_000
+LEARNED_FROM = 50
 FILES_MAX = 100_000
 PURPOSE = "film"
 SIDE_MIN, SIDE_MAX, DEFAULT_SIDE = 64, 4_096, 720
@@ -67,7 +77,7 @@ def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Stage
         if film.films.unfinished(account.id) >= film.settings.film_queue_user_max:
             raise Busy("You have as many films waiting as one account may.", retry_after=30,
                        hint="Wait for one to be done, or cancel one.")
-        kept_photo = keep_file(film, account, photo, "photo", _media_type(photo)) if photo else None
+        kept_photo = keep_file(film, account, photo, "photo", media_type(photo.path)) if photo else None
         named = _keep_others(film, account, asked)
     finally:
         for staged in [*asked.staged, *([photo] if photo else [])]:
@@ -121,9 +131,10 @@ def estimate(film: Film, normalised: Normalised) -> Estimate:
     request = normalised.request
     work = request.frames * request.width * request.height
     done, _ = film.films.page(None, state="done", limit=200)
-    rates = sorted(one.receipt["seconds"] / one.receipt["work"] for one in done
-                   if one.receipt and one.receipt.get("engine") == request.engine
-                   and one.asked.get("model") == request.model and one.asked.get("steps") == request.steps)[:50]
+    alike = [one.receipt["seconds"] / one.receipt["work"] for one in done
+             if one.receipt and one.receipt.get("engine") == request.engine
+             and one.asked.get("model") == request.model and one.asked.get("steps") == request.steps]
+    rates = sorted(alike[:LEARNED_FROM])  # the newest: a machine and its load change
     own = film.engines[request.engine].estimate(request)
     if len(rates) < 3:
         return own
@@ -229,10 +240,10 @@ def _keep_others(film: Film, account: Account, asked: Asked) -> dict[str, Any]:
     """What the record names beside the photo, each only where the order has it: brushes, last, callback."""
     named: dict[str, Any] = {}
     if asked.brushes:
-        named["brushes"] = [{"mask": keep_file(film, account, mask, "mask", _media_type(mask)).id, "way": way}
+        named["brushes"] = [{"mask": keep_file(film, account, mask, "mask", media_type(mask.path)).id, "way": way}
                             for mask, way in asked.brushes]
     if asked.last:
-        named["last"] = keep_file(film, account, asked.last, "last", _media_type(asked.last)).id
+        named["last"] = keep_file(film, account, asked.last, "last", media_type(asked.last.path)).id
     if asked.callback:
         named["callback"] = asked.callback
     return named
@@ -320,10 +331,10 @@ def _fitted(shape: tuple[int, int]) -> tuple[int, int]:
     return max(SIDE_MIN, round(shape[0] * scale)), max(SIDE_MIN, round(shape[1] * scale))
 
 
-def _media_type(photo: Staged) -> str:
+def media_type(path: str | Path) -> str:
     from PIL import Image
 
-    with Image.open(photo.path) as image:
+    with Image.open(path) as image:
         return Image.MIME.get(image.format or "", "application/octet-stream")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.core.errors import BadInput
-from headwater.core.film import AXES, Capabilities, Estimate, FilmRequest, Normalised, Step
+from headwater.core.film import AXES, PIXELS_MAX, Capabilities, Estimate, FilmRequest, Normalised, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +25,6 @@ MARGIN = 0.16
 """Share of the picture kept in hand on each side for the camera to move into, at strength 10."""
 DEFAULT = {"zoom": 4.0}
 MAX_SIDE, MAX_SECONDS = 2_048, 30.0
-PIXELS_MAX = 50_000_000
 PREVIEW_EVERY = 12
 SECONDS_PER_MEGAPIXEL = 0.03
 """Of one frame, one core; what an estimate is made from."""

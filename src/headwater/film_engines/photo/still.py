@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.core.errors import BadInput
+from headwater.core.film import PIXELS_MAX
 
-PIXELS_MAX = 50_000_000
 ROOM = 1.12
 """Photo pixels kept for each film pixel. More would shimmer as it moves, fewer would blur."""
 CLEAN_SIDE = 900
