@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from dataclasses import replace
 
 import c2pa
 import numpy as np
@@ -15,7 +16,7 @@ from headwater.core.settings import load
 from headwater.film.credit import RECIPE
 from headwater.film.encode import look
 from headwater.film.mark import find as find_marks
-from headwater.film.order import Asked, again, cancel, delete, find, job_of, order
+from headwater.film.order import Asked, again, cancel, delete, estimate, find, job_of, order, plan
 from headwater.hub.accounts import owner_actor
 
 
@@ -178,3 +179,15 @@ def test_what_needs_more_memory_than_it_may_is_refused_before_it_starts(app):
     app.settings._values["film_memory_bytes"] = 1 << 20
     with pytest.raises(TooLarge, match="MiB"):
         ordered(app)
+
+
+def test_the_time_a_film_takes_is_learned_from_the_newest_ones(app):
+    actor = owner_actor(app.hub)
+    made = finished(app, ordered(app))
+    for n in range(60):  # a machine that was fast once and is slow now
+        receipt = {"engine": "plain", "seconds": 1.0 if n < 10 else 100.0, "work": 1_000}
+        app.film.films.add(replace(made, id=f"video_{n:032x}", receipt=receipt, created_at=made.created_at + 1 + n))
+    planned = plan(app.film, actor, Asked(prompt="move left", model="plain", seconds=0.5, fps=12), photo(app))
+    work = planned.request.frames * planned.request.width * planned.request.height
+    assert estimate(app.film, planned).seconds == pytest.approx(work * 100 / 1_000)
+    assert estimate(app.film, planned).low == pytest.approx(work * 100 / 1_000)
