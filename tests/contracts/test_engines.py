@@ -16,7 +16,7 @@ import pytest
 from engine_samples import KEY, SAMPLES, argv_for, bare_worker, free_port
 
 from headwater.chat.process import environment
-from headwater.core.ports import ChatEngine
+from headwater.core.engine import ChatEngine
 from headwater.engines import ENGINES
 
 pytestmark = pytest.mark.xdist_group("engines")  # one worker of each engine for the module

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from headwater.chat.metrics import Meter
 from headwater.chat.quotas import Quotas
 from headwater.chat.workers import Workers
-from headwater.core.ports import ChatEngine, Spending
+from headwater.core.engine import ChatEngine
+from headwater.core.ports import Spending
 from headwater.core.settings import Settings
 from headwater.core.types import Actor, Commit, Oid, Repo, Snapshot
 from headwater.weights.speech import Speech

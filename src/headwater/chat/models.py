@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from headwater.chat import Chat
 from headwater.chat.types import ChatModel
+from headwater.core.engine import ChatEngine
 from headwater.core.errors import EngineFailed, ModelNotFound
-from headwater.core.ports import ChatEngine
 from headwater.core.types import Actor, Commit
 
 CHOSEN_MAX = 10_000

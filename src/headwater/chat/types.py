@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from headwater.core.engine import ChatEngine
 from headwater.core.errors import BadInput
-from headwater.core.ports import ChatEngine
 from headwater.core.types import Commit, Oid, Repo
 
 
