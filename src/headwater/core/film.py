@@ -98,6 +98,7 @@ class Normalised:
 @dataclass(frozen=True)
 class Capabilities:
     """What a page offers and an API refuses. kinds of FilmRequest; seconds at most; which controls have an effect.
+    points: the engine finds landmarks that a person may correct (PointFinder).
 
     generates: the pictures come out of a trained model. False for an engine that only moves what the photo shows.
     """
@@ -109,6 +110,7 @@ class Capabilities:
     needs_model: bool
     camera: bool = False
     brushes: bool = False
+    points: bool = False
     last_frame: bool = False
     negative: bool = False
     extend: bool = False
@@ -132,6 +134,14 @@ class Step:
     i: int
     n: int
     preview: bytes | None = None
+
+
+class PointFinder(Protocol):
+    """What an engine offers besides when its capabilities say `points`. Called in a child process, like frames()."""
+
+    def points(self, request: FilmRequest) -> dict[str, Point]:
+        """Where it sees landmarks in the first picture, by the names FilmRequest.points takes; empty for none. Raises
+        BadInput."""
 
 
 class FilmEngine(Protocol):

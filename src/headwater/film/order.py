@@ -33,6 +33,7 @@ LEARNED_FROM = 50
 FILES_MAX = 100_000
 PURPOSE = "film"
 SIDE_MIN, SIDE_MAX, DEFAULT_SIDE = 64, 4_096, 720
+POINTS_MAX = 100
 FPS, SECONDS = 24, 4.0
 BUILT_IN = ("photo", "plain")
 """Engines that need no model, in the order of preference; a film whose model is "" or "headwater/<name>" takes one."""
@@ -42,7 +43,8 @@ BUILT_IN = ("photo", "plain")
 class Asked:
     """What a person or program asks for. None: the engine's or the picture's own. model: owner/name[@revision], an
     engine's name, or "". size: (width, height). brushes: (mask, way) as core.film.Brush has them; last: the frame to
-    end with. callback: the URL that is told when the film is made, or cannot be (callback.py)."""
+    end with. callback: the URL that is told when the film is made, or cannot be (callback.py). points: landmarks that
+    a person corrected, as core.film.FilmRequest has them."""
 
     prompt: str = ""
     model: str = ""
@@ -61,6 +63,7 @@ class Asked:
     brushes: tuple[tuple[Staged, tuple[Point, ...]], ...] = ()
     last: Staged | None = None
     callback: str = ""
+    points: dict[str, Point] | None = None
 
     @property
     def staged(self) -> list[Staged]:
@@ -103,13 +106,16 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
         width // 2 * 2, height // 2 * 2, secrets.randbelow(2**31) if asked.seed is None else asked.seed,
         model, revision, folder, asked.negative,
         _pictures(asked, photo), tuple(Brush(Path(mask.path), way) for mask, way in asked.brushes),
-        camera=asked.camera, steps=asked.steps, guidance=asked.guidance, preset=asked.preset, extra=asked.more)  # type: ignore[arg-type]
+        camera=asked.camera, steps=asked.steps, guidance=asked.guidance, preset=asked.preset, points=asked.points,
+        extra=asked.more)  # type: ignore[arg-type]
     capabilities = engine.describe(folder)
     if draft.kind not in capabilities.kinds:
         raise BadInput("This engine needs a photo to begin with." if draft.kind == "t2v" else
                        "This model makes films from words alone.", hint="Choose another model.")
     if asked.brushes and not capabilities.brushes:
         raise BadInput(f"{engine.name} has no motion brush.", hint="Leave the masks out, or choose another model.")
+    if asked.points and not capabilities.points:
+        raise BadInput(f"{engine.name} knows no points of a face.", hint="Leave the points out.")
     if asked.last and not capabilities.last_frame:
         raise BadInput(f"{engine.name} cannot end a film with a given picture.", hint="Leave the last picture out.")
     for picture in asked.staged:
@@ -189,7 +195,7 @@ def again(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed:
     """A new order of the same with some fields of Asked changed: a new seed unless one is given. Raises as order()."""
     asked = Asked(**{name: kept.asked[name] for name in (
         "prompt", "model", "negative", "seconds", "fps", "steps", "guidance", "preset", "camera", "more")},
-        size=(kept.asked["width"], kept.asked["height"]), remixed_from=kept.id)
+        size=(kept.asked["width"], kept.asked["height"]), points=kept.asked.get("points"), remixed_from=kept.id)
     # By name: what is the first choice now may not have been when the film was made.
     asked = replace(asked, model=f"{asked.model}@{kept.asked['revision']}" if kept.asked["revision"] else
                     f"headwater/{kept.asked['engine']}")
@@ -302,6 +308,8 @@ def _check(asked: Asked) -> None:
         raise BadInput(f"preset: {asked.preset[:50]!r} is none of draft, normal, best.")
     if asked.seed is not None and not 0 <= asked.seed < 2**63:
         raise BadInput("seed: a whole number from 0 to 2^63 - 1.")
+    if len(asked.points or ()) > POINTS_MAX:
+        raise BadInput(f"points: at most {POINTS_MAX} are taken.")
     moved = [axis for axis, value in asked.camera.items() if value]
     if any(axis not in AXES for axis in asked.camera) or len(moved) > 1 or any(
             not -10 <= asked.camera[axis] <= 10 for axis in moved):
@@ -345,4 +353,4 @@ def _plain(normalised: Normalised) -> dict[str, Any]:
             "prompt": request.prompt, "negative": request.negative, "seconds": request.seconds, "fps": request.fps,
             "width": request.width, "height": request.height, "seed": request.seed, "steps": request.steps,
             "guidance": request.guidance, "preset": request.preset, "camera": request.camera, "more": request.extra,
-            "notes": list(normalised.notes)}
+            "notes": list(normalised.notes)} | ({"points": request.points} if request.points else {})

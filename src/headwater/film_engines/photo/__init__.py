@@ -50,7 +50,7 @@ class Photo:
 
     def describe(self, folder: Path | None) -> Capabilities:
         return Capabilities(frozenset({"i2v"}), MAX_SECONDS, MAX_SIDE, generates=False, needs_model=False, camera=True,
-                            brushes=True)
+                            brushes=True, points=folder is not None)
 
     def normalise(self, request: FilmRequest) -> Normalised:
         if not any(one.role == "first" for one in request.pictures):
@@ -70,8 +70,9 @@ class Photo:
 
     def points(self, request: FilmRequest) -> dict[str, Point]:
         """Where faces were found in the first picture, for a person to correct: goes back as FilmRequest.points."""
+        from headwater.film_engines._still import open_still
         from headwater.film_engines.photo.faces import find_faces, handles
-        from headwater.film_engines.photo.still import cleaned, open_still
+        from headwater.film_engines.photo.still import cleaned
 
         if request.folder is None:
             return {}
@@ -99,6 +100,9 @@ class Photo:
 
 
 def _check(request: FilmRequest) -> None:
+    from headwater.film_engines.photo.faces import check_points
+
+    check_points(request.points or {})
     if len(request.brushes) > BRUSHES_MAX:
         raise BadInput(f"At most {BRUSHES_MAX} brushes.")
     for brush in request.brushes:

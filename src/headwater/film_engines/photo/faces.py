@@ -115,11 +115,8 @@ def _own_handles(face: Face) -> dict[str, np.ndarray]:
     return {name: face.points[list(which), :2].mean(axis=0) for name, which in HANDLES.items()}
 
 
-def _corrected(nets: Nets, picture: np.ndarray, faces: list[Face], said: dict[str, Point]) -> list[Face]:
-    """With the landmarks of each named face moved to where a person put its handles; a face that nobody found is looked
-    for there. Raises BadInput for a name that is none."""
-    faces = list(faces)
-    groups: dict[int, dict[str, np.ndarray]] = {}
+def check_points(said: dict[str, Point]) -> None:
+    """Raises BadInput for a name that is none, or a place outside the picture."""
     for name, (x, y) in said.items():
         face, _, part = name.partition(".")
         number = face.removeprefix("face")
@@ -127,7 +124,18 @@ def _corrected(nets: Nets, picture: np.ndarray, faces: list[Face], said: dict[st
                 0 <= x <= 1 and 0 <= y <= 1):
             raise BadInput(f"points: {name[:60]!r} at {x:g}, {y:g} is no point of a face.",
                            hint=f"Points are face1 to face{MOST} with .{', .'.join(HANDLES)}, from 0 to 1.")
-        groups.setdefault(int(number), {})[part] = np.array([x * picture.shape[1], y * picture.shape[0]])
+
+
+def _corrected(nets: Nets, picture: np.ndarray, faces: list[Face], said: dict[str, Point]) -> list[Face]:
+    """With the landmarks of each named face moved to where a person put its handles; a face that nobody found is looked
+    for there. Raises BadInput for a name that is none."""
+    faces = list(faces)
+    check_points(said)
+    groups: dict[int, dict[str, np.ndarray]] = {}
+    for name, (x, y) in said.items():
+        face, _, part = name.partition(".")
+        groups.setdefault(int(face.removeprefix("face")), {})[part] = np.array(
+            [x * picture.shape[1], y * picture.shape[0]])
     for number, parts in sorted(groups.items()):
         if number > len(faces):
             if not {"left_eye", "right_eye", "mouth"} <= set(parts):
