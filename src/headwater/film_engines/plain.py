@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.core.errors import BadInput
-from headwater.core.film import AXES, PIXELS_MAX, Capabilities, Estimate, FilmRequest, Normalised, Step
+from headwater.core.film import AXES, Capabilities, Estimate, FilmRequest, Normalised, Step
+from headwater.film_engines._still import open_still
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +51,7 @@ class Plain:
     def build(self) -> str:
         import PIL
 
-        return f"plain 1 (Pillow {PIL.__version__})"
+        return f"plain 2 (Pillow {PIL.__version__})"
 
     def accepts(self, files: tuple[str, ...]) -> str | None:
         return "the plain engine needs no model"
@@ -83,7 +84,8 @@ class Plain:
                should_stop: Callable[[], bool]) -> Iterator[np.ndarray]:
         from PIL import Image
 
-        picture = _open(request)
+        path = next(one.path for one in request.pictures if one.role == "first")
+        picture = Image.fromarray(open_still(path, (request.width, request.height), 1 - 2 * MARGIN))
         total = request.frames
         (axis, strength), = request.camera.items()
         for number in range(total):
@@ -101,21 +103,6 @@ def _camera_of(prompt: str) -> tuple[dict[str, float], bool]:
         if re.search(pattern, prompt, re.I):
             return {axis: value}, True
     return dict(DEFAULT), False
-
-
-def _open(request: FilmRequest) -> Image:
-    """The first picture upright and in RGB. Raises BadInput when it cannot be read, or is too large."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    path = next(one.path for one in request.pictures if one.role == "first")
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > PIXELS_MAX:
-                raise BadInput(f"The photo has {image.width * image.height / 1e6:.0f} megapixels; "
-                               f"the most is {PIXELS_MAX / 1e6:.0f}.", hint="Make it smaller first.")
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"The photo cannot be read: {error}.", hint="Save it as JPEG, PNG or WebP.") from None
 
 
 def _window(axis: str, strength: float, t: float, request: FilmRequest, size: tuple[int, int]) -> tuple[float, ...]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.core.film import FilmRequest
+from headwater.film_engines._still import open_still
 from headwater.film_engines.photo.brush import Moving
 from headwater.film_engines.photo.camera import Camera, View, seen_share
 from headwater.film_engines.photo.eyes import Lids, closable
 from headwater.film_engines.photo.faces import OVAL, Face, find_faces
 from headwater.film_engines.photo.fields import STEP, FaceFields, Grid, depth, face_fields
 from headwater.film_engines.photo.script import Curves, draw
-from headwater.film_engines.photo.still import cleaned, open_mask, open_still
+from headwater.film_engines.photo.still import cleaned, open_mask
 from headwater.film_engines.photo.words import Wish, read_words
 
 if TYPE_CHECKING:
