@@ -15,6 +15,7 @@ from headwater.core.types import (
     Account,
     Actor,
     AuditRow,
+    Behaviour,
     Card,
     Commit,
     Conversation,
@@ -558,6 +559,34 @@ class Cancelled(Exception):
 
 Work = Callable[[dict[str, Any], Progress], dict[str, Any] | None]
 """A job's body: payload in, result out. May be run again after a crash, so it must be idempotent."""
+
+
+class Behaviours(Protocol):
+    """How closed models answer beside models of this hub, and the answers themselves while they are gathered."""
+
+    def order(self, behaviour: Behaviour) -> bool:
+        """Keep what is to be asked, in place of what has its id; what was found then is forgotten. False if the repo
+        is gone."""
+
+    def get(self, behaviour_id: str) -> Behaviour | None: ...
+
+    def of(self, repo_id: int) -> list[Behaviour]:
+        """All of a repo, newest first."""
+
+    def beside(self, url: str, model: str) -> list[Behaviour]:
+        """All of one closed model, oldest first."""
+
+    def found(self, behaviour: Behaviour, found: dict[str, Any]) -> bool:
+        """False if it was ordered anew meanwhile, or is gone."""
+
+    def answers(self, asked: str) -> list[str]: ...
+
+    def answer(self, asked: str, first: int, answers: Sequence[str]) -> int:
+        """Put answers behind the `first` ones that are kept, 0 beginning anew. How many are kept after; as many as
+        before if there were not `first`."""
+
+    def forget(self, before: float) -> None:
+        """Drop answers that came in before that."""
 
 
 class Jobs(Protocol):

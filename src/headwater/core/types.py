@@ -355,6 +355,23 @@ class Mixed:
 
 
 @dataclass(frozen=True)
+class Behaviour:
+    """What a closed model is asked, to hold it beside a revision. url, model: whom; nothing secret is in them.
+    controls: (repo id, revision) of models not related to it. found: plain JSON, None while answers are missing."""
+
+    id: str
+    repo_id: int
+    revision: Oid
+    url: str
+    model: str
+    controls: tuple[tuple[int, Oid], ...]
+    prompts: int
+    by: str
+    found: dict[str, Any] | None = None
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
 class Dispute:
     """What somebody who may write to one of the two repos answers to what is said of both."""
 

@@ -292,6 +292,29 @@ disputes = Table(
 )
 
 # --- what happened, and what is to be done
+# What was asked of a closed model to hold it beside one of ours; the id is made of who was asked, and of which revision.
+behaviours = Table(
+    "behaviours", metadata,
+    Column("id", Key, primary_key=True),
+    _repo_id(index=True),
+    Column("revision", Key, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("controls", JSON, nullable=False),  # [[repo_id, revision], ...]
+    Column("prompts", Integer, nullable=False),
+    Column("found", JSON(none_as_null=True)),  # None while answers are missing
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# The beginnings of a model's answers to the list of prompts, as far as they are in. Forgotten after a while.
+answers = Table(
+    "answers", metadata,
+    Column("asked", Key, primary_key=True),  # sha256 of who was asked, and how
+    Column("answers", JSON, nullable=False),
+    Column("at", Float, nullable=False, index=True),
+)
+
 
 events = Table(
     "events", metadata,

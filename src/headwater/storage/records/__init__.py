@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from headwater.core.ports import (
     Accounts,
+    Behaviours,
     Bus,
     Conversations,
     Deltas,
@@ -44,6 +45,7 @@ class Records:
     lineage: Lineage
     films: Films
     deltas: Deltas
+    behaviours: Behaviours
 
     def close(self) -> None:
         self.engine.dispose()
@@ -57,6 +59,7 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     """
     from headwater.storage.migrations import upgrade
     from headwater.storage.records.accounts import SqlAccounts
+    from headwater.storage.records.behaviours import SqlBehaviours
     from headwater.storage.records.bus import SqlBus
     from headwater.storage.records.conversations import SqlConversations
     from headwater.storage.records.deltas import SqlDeltas
@@ -74,4 +77,4 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     return Records(database.engine, database, SqlRepos(database), SqlHistory(database), SqlHoldings(database),
                    SqlAccounts(database), SqlBus(database), SqlSpending(database), SqlResponses(database),
                    SqlConversations(database), SqlFiles(database), SqlLineage(database), SqlFilms(database),
-                   SqlDeltas(database))
+                   SqlDeltas(database), SqlBehaviours(database))
