@@ -8,7 +8,6 @@ handed in: this file knows no API.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import socket
 import ssl
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from headwater.core.errors import BadInput, Forbidden, Unavailable
+from headwater.core.outward import addresses, is_public
 from headwater.core.ports import Progress, Work
 from headwater.core.types import KeptFilm
 from headwater.film import Film
@@ -46,7 +46,7 @@ def check_url(url: str, hosts: Sequence[str]) -> SplitResult:
     if "*" not in hosts:
         raise Forbidden(f"This hub calls nothing back at {host}.", hint="Have the setting callback_hosts name it.")
     try:
-        fine = _public(host)
+        fine = is_public(host)
     except ValueError:
         fine = host != "localhost" and not host.endswith(".localhost")
     if not fine:
@@ -98,7 +98,7 @@ def _post(parts: SplitResult, body: bytes, hosts: Sequence[str]) -> tuple[int | 
     port = parts.port or (443 if https else 80)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     why = "its name has no public address"
-    for address in _addresses(host, port, hosts):
+    for address in addresses(host, port, hosts):
         connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
         try:
             raw = socket.create_connection((address, port), TIMEOUT_S)
@@ -112,20 +112,3 @@ def _post(parts: SplitResult, body: bytes, hosts: Sequence[str]) -> tuple[int | 
         finally:
             connection.close()
     return None, why
-
-
-def _addresses(host: str, port: int, hosts: Sequence[str]) -> list[str]:
-    try:
-        found = {str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):
-        return []
-    return sorted(address for address in found if host in hosts or _public(address))
-
-
-def _public(address: str) -> bool:
-    """Raises ValueError for what is no address. An IPv6 address that carries an IPv4 one is not public."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and (
-            found.ipv4_mapped or found.sixtofour or found.teredo or found in ipaddress.ip_network("64:ff9b::/96")):
-        return False
-    return found.is_global and not found.is_multicast
