@@ -17,6 +17,7 @@ from headwater.core.film import (
     AXES,
     PIXELS_MAX,
     Brush,
+    Capabilities,
     Estimate,
     FilmEngine,
     FilmRequest,
@@ -129,6 +130,14 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
                        f"{film.settings.film_memory_bytes >> 20} MiB may be used.",
                        hint="Ask for a smaller size or fewer seconds.")
     return Normalised(normalised.request, notes + normalised.notes)
+
+
+def offered(film: Film, actor: Actor, model: str, has_photo: bool) -> Capabilities:
+    """What the engine that would take this model can do. Raises ModelNotFound, BadInput."""
+    engine, _, _, folder = _engine_for(film, actor, model, has_photo)
+    if why := engine.available():
+        raise BadInput(f"{engine.name} cannot run here: {why}")
+    return engine.describe(folder)
 
 
 def estimate(film: Film, normalised: Normalised) -> Estimate:
