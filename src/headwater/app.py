@@ -38,6 +38,7 @@ from headwater.film.callback import KIND as CALLBACK
 from headwater.film.callback import callback_job
 from headwater.film.make import film_job
 from headwater.film.order import resume
+from headwater.film.process import Warm
 from headwater.film_engines import FILM_ENGINES
 from headwater.hub import Hub
 from headwater.hub.access import find_repo
@@ -98,6 +99,8 @@ class App:
     def stop(self) -> None:
         self.pump.stop()
         self.hub.jobs.stop()
+        if self.film.warm is not None:
+            self.film.warm.close()
         self.records.close()
 
     def backup(self, target: Path, progress: Progress | None = None) -> BackedUp:
@@ -112,7 +115,7 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
     tmp = settings.data / "tmp"
     tmp.mkdir(exist_ok=True)
     records = open_records(settings.database_url or None, settings.data, now)
-    jobs = LocalJobs(records.database, tables.jobs, now=now)
+    jobs = LocalJobs(records.database, tables.jobs, tables.pauses, now=now)
     blobs = DifferenceBlobs(open_blobs(settings.blobs_url, settings.blobs_options, settings.data), records.deltas)
     hub = Hub(settings, blobs, records.repos, records.history, records.holdings, records.accounts, records.bus, jobs,
               tmp, now, differences=blobs)
@@ -174,8 +177,8 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
                 find_model=_find_model(hub), find_commit=_find_commit(hub), find_account=hub.accounts.get,
                 lay_out=lambda repo, commit: lay_out(hub, repo, commit),
                 list_files=lambda commit: [e.path for e in files(hub, commit)], stage=partial(stage, hub),
-                tmp=hub.tmp, now=hub.now, list_models=_list_models(hub))
-    hub.jobs.register("film", film_job(film), at_once=1)
+                tmp=hub.tmp, now=hub.now, list_models=_list_models(hub), warm=Warm(settings.worker_idle_s))
+    hub.jobs.register("film", film_job(film), at_once=1, fair=True)
     hosts = [host.strip().lower() for host in settings.callback_hosts.split(",") if host.strip()]
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
     hub.jobs.register(CALLBACK, callback_job(film, lambda kept: kling_task(hub, kept, base.rstrip("/")), hosts),

@@ -101,6 +101,9 @@ class Capabilities:
     points: the engine finds landmarks that a person may correct (PointFinder).
 
     generates: the pictures come out of a trained model. False for an engine that only moves what the photo shows.
+    negative, steps, guidance, loras: whether such a control changes the film. multiple: both sides are a multiple of so
+    many pixels; frames_each: frames are one more than a multiple of it (1: any number). size, frames, fps: what the
+    model was trained for, None where it does not say.
     """
 
     kinds: frozenset[str]
@@ -114,6 +117,14 @@ class Capabilities:
     last_frame: bool = False
     negative: bool = False
     extend: bool = False
+    steps: bool = False
+    guidance: bool = False
+    loras: bool = False
+    multiple: int = 2
+    frames_each: int = 1
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    fps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,8 +155,15 @@ class PointFinder(Protocol):
         BadInput."""
 
 
+class GivenUp(Exception):
+    """Raised by `tell` to an engine at work: nobody wants the film any more. To be let through."""
+
+
 class FilmEngine(Protocol):
-    """Makes the frames of a film. Runs in a child process of its own, under limits; knows no hub and no database."""
+    """Makes the frames of a film. Runs in a child process of its own, under limits; knows no hub and no database.
+
+    What not every engine has, asked by the functions below: `warm`, `work`, `reads`.
+    """
 
     name: str
     usual: str
@@ -169,4 +187,21 @@ class FilmEngine(Protocol):
 
     def frames(self, request: FilmRequest, tell: Callable[[Step], None],
                should_stop: Callable[[], bool]) -> Iterator[Any]:
-        """uint8 arrays (height, width, 3), RGB, `request.frames` of them; fewer when should_stop() became true."""
+        """uint8 arrays (height, width, 3), RGB, `request.frames` of them.
+
+        tell: where the work stands; the same again costs nothing, so it may be said often. It raises GivenUp once the
+        film is cancelled: what is cancelled is noticed only there. should_stop() becomes true when what there is shall
+        be kept: an engine that draws frame by frame ends with fewer, one that refines all of them skips the steps that
+        are left and gives the draft, whole.
+        """
+
+
+def is_warm(engine: FilmEngine) -> bool:
+    """Whether its process is worth keeping for the next film: it holds a model that took long to load."""
+    return bool(getattr(engine, "warm", False))
+
+
+def work_of(engine: FilmEngine, request: FilmRequest) -> float:
+    """What the time of a normalised film is taken to grow with, in the engine's own measure; pixels if it has none."""
+    measure = getattr(engine, "work", None)
+    return float(measure(request)) if measure else float(request.frames * request.width * request.height)

@@ -15,6 +15,7 @@ from headwater.core.ports import Blobs, Files, Films, Jobs
 from headwater.core.settings import Settings
 from headwater.core.shelf import Shelf
 from headwater.core.types import Account, Actor, Commit, Repo, Snapshot, Staged
+from headwater.film.process import Warm
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Film:
     list_models: Callable[[Actor], list[tuple[Repo, Commit]]] = lambda actor: []
     chosen: dict[str, str | None] = field(default_factory=dict, repr=False)
     """The engine that films with a commit, by its name; see models.py."""
+    warm: Warm | None = None
+    """Where the process of an engine that holds a model is kept between films; None: nowhere."""
 
     @property
     def authority(self) -> Path:

@@ -24,6 +24,7 @@ from headwater.core.film import (
     Normalised,
     Picture,
     Point,
+    work_of,
 )
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
 from headwater.film import Film
@@ -144,10 +145,10 @@ def estimate(film: Film, normalised: Normalised) -> Estimate:
     """Of the engine, or from films this hub made by the same engine and model: the middle, least and most of them,
     scaled by pixels."""
     request = normalised.request
-    work = request.frames * request.width * request.height
+    work = work_of(film.engines[request.engine], request)
     done, _ = film.films.page(None, state="done", limit=200)
     alike = [one.receipt["seconds"] / one.receipt["work"] for one in done
-             if one.receipt and one.receipt.get("engine") == request.engine
+             if one.receipt and one.receipt.get("engine") == request.engine and not one.receipt.get("draft")
              and one.asked.get("model") == request.model and one.asked.get("steps") == request.steps]
     rates = sorted(alike[:LEARNED_FROM])  # the newest: a machine and its load change
     own = film.engines[request.engine].estimate(request)
