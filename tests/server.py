@@ -62,7 +62,7 @@ def opened_hub(data: Path, now: Any = time.time, **flags: Any) -> Iterator[Hub]:
     settings = load(data, flags, environ={})
     (data / "tmp").mkdir(parents=True, exist_ok=True)
     records = open_records(settings.database_url or None, data, now)
-    jobs = LocalJobs(records.database, tables.jobs, now=now)
+    jobs = LocalJobs(records.database, tables.jobs, tables.pauses, now=now)
     blobs = open_blobs(settings.blobs_url, settings.blobs_options, data)
     hub = Hub(settings, blobs, records.repos, records.history, records.holdings, records.accounts, records.bus, jobs,
               data / "tmp", now)

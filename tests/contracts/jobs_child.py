@@ -8,6 +8,7 @@ from pathlib import Path
 from headwater.jobs.local import LocalJobs
 from headwater.storage.database import Database, open_engine
 from headwater.storage.tables import jobs as table
+from headwater.storage.tables import pauses
 
 
 def main(url: str, data: str, trace: str) -> None:
@@ -20,7 +21,7 @@ def main(url: str, data: str, trace: str) -> None:
         return {"steps": payload["steps"]}
 
     database = Database(open_engine(url or None, Path(data)), time.time)
-    jobs = LocalJobs(database, table, beat_s=0.2, dead_s=1.5, tick_s=0.1)
+    jobs = LocalJobs(database, table, pauses, beat_s=0.2, dead_s=1.5, tick_s=0.1)
     jobs.register("count", count, at_once=2)
     jobs.start()
     print("ready", flush=True)

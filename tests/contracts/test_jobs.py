@@ -19,7 +19,7 @@ from headwater.jobs.local import JSON_MAX, LocalJobs
 from headwater.jobs.owners import new_owner, surely_dead
 from headwater.storage.database import Database, open_engine
 from headwater.storage.tables import jobs as table
-from headwater.storage.tables import metadata
+from headwater.storage.tables import metadata, pauses
 
 CHILD = Path(__file__).with_name("jobs_child.py")
 QUICK = {"beat_s": 0.2, "dead_s": 1.5, "tick_s": 0.1}
@@ -49,7 +49,7 @@ def executor(database):
     made = []
 
     def make(start=True, **options):
-        jobs = LocalJobs(database, table, **{**QUICK, **options})
+        jobs = LocalJobs(database, table, pauses, **{**QUICK, **options})
         jobs.register("echo", lambda payload, progress: payload)
         made.append(jobs)
         if start:
@@ -342,7 +342,7 @@ def test_a_living_hub_takes_over_from_one_that_was_killed(executor, child):
 def test_a_job_of_another_machine_is_taken_over_when_its_sign_of_life_stops(executor, database):
     jobs = executor(start=False)
     job = jobs.enqueue("echo", {"n": 1}, title="echo", by="anna")
-    ledger = Ledger(database, table)
+    ledger = Ledger(database, table, pauses)
     ledger.claim({"echo": 1}, "elsewhere-1-x-y", 1e12)  # a clock far in the future
     jobs.start()
     for _ in range(8):  # as long as it beats, however wrong its clock, it keeps the job
@@ -388,7 +388,7 @@ def test_a_job_whose_process_keeps_dying_fails_with_a_reason(executor, database)
         db.execute(update(table).where(table.c.id == job.id).values(attempts=ATTEMPTS_MAX - 1))
     dead = new_owner().replace(f"-{os.getpid()}-", f"-{os.getpid()}-0")  # this pid, an earlier life
     assert surely_dead(dead)
-    Ledger(database, table).claim({"echo": 1}, dead, 1.0)
+    Ledger(database, table, pauses).claim({"echo": 1}, dead, 1.0)
     jobs.start()
     failed = finished(jobs, job)
     assert failed.state is JobState.FAILED and f"died {ATTEMPTS_MAX} times" in failed.error
@@ -397,7 +397,7 @@ def test_a_job_whose_process_keeps_dying_fails_with_a_reason(executor, database)
 def test_a_cancel_asked_of_a_process_that_died_is_not_forgotten(executor, database):
     jobs = executor(start=False)
     job = jobs.enqueue("echo", {}, title="echo", by="anna")
-    Ledger(database, table).claim({"echo": 1}, "", 1.0)
+    Ledger(database, table, pauses).claim({"echo": 1}, "", 1.0)
     jobs.cancel(job.id)
     jobs.start()
     assert finished(jobs, job).state is JobState.CANCELLED
@@ -429,7 +429,7 @@ def test_only_the_newest_finished_jobs_are_remembered(executor, database):
     waiting = executor(start=False).enqueue
     jobs.stop()
     queued = waiting("echo", {}, title="queued", by="anna").id
-    assert Ledger(database, table).forget(keep=2) == 2
+    assert Ledger(database, table, pauses).forget(keep=2) == 2
     assert [job.id for job in jobs.list()] == [queued, made[3], made[2]]
 
 

@@ -43,7 +43,7 @@ class Place:
     def open(self) -> Hub:
         records = open_records(self.url, self.data)
         (self.data / "tmp").mkdir(exist_ok=True)
-        jobs = LocalJobs(records.database, tables.jobs)
+        jobs = LocalJobs(records.database, tables.jobs, tables.pauses)
         jobs.register("sweep", lambda payload, progress: None)
         return Hub(load(self.data, environ={}), self.blobs, records.repos, records.history, records.holdings,
                    records.accounts, records.bus, jobs, self.data / "tmp", time.time)

@@ -592,8 +592,8 @@ class Behaviours(Protocol):
 class Jobs(Protocol):
     """Long work, remembered. A job that was running when the process died runs again at the next start."""
 
-    def register(self, kind: str, work: Work, *, at_once: int = 1) -> None:
-        """`work` does jobs of this kind, at most `at_once` of them at a time."""
+    def register(self, kind: str, work: Work, *, at_once: int = 1, fair: bool = False) -> None:
+        """`work` does jobs of this kind, at most `at_once` of them at a time; fair: those who order take turns."""
 
     def enqueue(self, kind: str, payload: dict[str, Any], *, title: str, by: str, key: str | None = None) -> Job: ...
 
@@ -603,6 +603,26 @@ class Jobs(Protocol):
 
     def cancel(self, job_id: str) -> Job | None:
         """A queued job is cancelled at once, a running one at its next progress call."""
+
+    def waiting(self, kind: str) -> list[Job]:
+        """Those that are queued, in the order they are taken up; held ones stand where they will be again."""
+
+    def rearrange(self, kind: str, rule: Callable[[list[Job]], Sequence[Job]]) -> list[Job]:
+        """`rule` is given those that wait, in one transaction, and answers them in another order."""
+
+    def hold(self, job_id: str, held: bool = True) -> Job | None:
+        """A held job waits on until it is let go; a running one is given back at its next progress call, to begin
+        anew."""
+
+    def rename(self, job_id: str, title: str) -> None: ...
+
+    def pause(self, kind: str, by: str) -> None:
+        """None of the kind is taken up until go_on(kind), also after a restart; what runs goes on to its end."""
+
+    def go_on(self, kind: str) -> None: ...
+
+    def paused(self) -> frozenset[str]:
+        """The kinds that are paused."""
 
     def start(self) -> None: ...
 

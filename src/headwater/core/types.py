@@ -412,7 +412,8 @@ class JobState(StrEnum):
 class Job:
     """Long work. done/total count in `unit`; total is None while it is not known.
 
-    key: idempotence: enqueueing a key that is queued or running answers the job there is.
+    key: idempotence: enqueueing a key that is queued or running answers the job there is. place: in the line of those
+    that wait, the smallest first. held: it waits on and is not taken until it is let go.
     """
 
     id: str
@@ -432,6 +433,8 @@ class Job:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    place: int = 0
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -538,6 +541,8 @@ class KeptFilm:
     the request in plain JSON, with the seed that was drawn and what was said about it (`notes`). photo: the first
     frame, None for a film from words. receipt: what made it (engine build, revision, seconds), once it is done.
     error: the sentence of why not. mark: film/mark.py's, to find it again. external_id: the asker's own name for it.
+    edition: counts the changes made to the order while it waited. wish: "finish" once its maker was asked to keep what
+    there is.
     """
 
     id: str
@@ -556,6 +561,8 @@ class KeptFilm:
     external_id: str | None
     created_at: float
     finished_at: float | None
+    edition: int = 0
+    wish: str | None = None
 
 
 # --- what runs

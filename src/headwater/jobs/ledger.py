@@ -7,15 +7,15 @@ decision compares them with a clock, so clocks may jump and differ between hosts
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Table, and_, case, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Table, and_, case, delete, func, insert, select, update
 
 from headwater.core.types import Job, JobState
+from headwater.jobs.line import Line, alone
 
 ATTEMPTS_MAX = 5
 _FINAL = [state.value for state in JobState if state.final]
@@ -48,23 +48,25 @@ class Database(Protocol):
 
 
 class Ledger:
-    """`table` has the columns of core.types.Job and heartbeat_at, cancel_requested, owner."""
+    """`table` has the columns of core.types.Job and heartbeat_at, cancel_requested, owner; `pauses`: kind, by, at."""
 
-    def __init__(self, database: Database, table: Table):
-        self.database, self.table = database, table
+    def __init__(self, database: Database, table: Table, pauses: Table):
+        self.database, self.table, self.pauses = database, table, pauses
         self._columns = [table.c[field.name] for field in fields(Job)]
+        self.line = Line(database, table, pauses, self._columns, _job)
 
-    def add(self, job: Job) -> Job:
+    def add(self, job: Job, *, fair: bool = False) -> Job:
         """Keep a queued job; answers the active job of the same key instead if there is one."""
         t = self.table
         with self.database.write() as db:
+            alone(db, "jobs.claim")
             if job.key is not None:
-                _alone(db, f"jobs.key.{job.key}")
                 same = and_(t.c.key == job.key, t.c.state.in_(_ACTIVE))
                 row = db.execute(select(*self._columns).where(same)).first()
                 if row:
                     return _job(row)
             db.execute(insert(t).values(**{**asdict(job), "state": job.state.value}, cancel_requested=False))
+            self.line.join(db, job, fair)
         return job
 
     def get(self, job_id: str) -> Job | None:
@@ -84,7 +86,7 @@ class Ledger:
             return [_job(row) for row in db.execute(query)]
 
     def claim(self, at_once: Mapping[str, int], owner: str, now: float) -> Job | None:
-        """Take the oldest queued job whose kind has room; None if there is none.
+        """Take the first in the line whose kind has room and is not paused; None if there is none.
 
         at_once bounds the running jobs of a kind over all processes on this database.
         """
@@ -93,7 +95,7 @@ class Ledger:
                 return None
         t = self.table
         with self.database.write() as db:
-            _alone(db, "jobs.claim")
+            alone(db, "jobs.claim")
             job_id = self._next(db, at_once)
             if job_id is None:
                 return None
@@ -107,11 +109,13 @@ class Ledger:
         running = select(t.c.kind, func.count()).where(t.c.state == JobState.RUNNING.value).group_by(t.c.kind)
         counts = {kind: count for kind, count in db.execute(running)}
         free = [kind for kind, limit in at_once.items() if counts.get(kind, 0) < limit]
-        queued = select(t.c.id).where(t.c.state == JobState.QUEUED.value, t.c.kind.in_(free))
-        return db.execute(queued.order_by(t.c.created_at, t.c.id).limit(1)).scalar()
+        queued = select(t.c.id).where(t.c.state == JobState.QUEUED.value, t.c.kind.in_(free), ~t.c.held,
+                                      t.c.kind.not_in(select(self.pauses.c.kind)))
+        return db.execute(queued.order_by(t.c.place, t.c.created_at, t.c.id).limit(1)).scalar()
 
-    def beat(self, owner: str, points: Mapping[str, Point], now: float) -> dict[str, bool]:
-        """Sign of life and progress of this owner's jobs. Returns those still its own: is it asked to stop?"""
+    def beat(self, owner: str, points: Mapping[str, Point], now: float) -> dict[str, str | None]:
+        """Sign of life and progress of this owner's jobs. Returns those still its own, and why each is to stop:
+        "cancel", "hold" or None."""
         t = self.table
         mine = and_(t.c.owner == owner, t.c.state == JobState.RUNNING.value)
         # A sign of life is a changed value, also when the clock was set back.
@@ -120,8 +124,8 @@ class Ledger:
             db.execute(update(t).where(mine).values(heartbeat_at=alive))
             for job_id, point in points.items():
                 db.execute(update(t).where(mine, t.c.id == job_id).values(**point._asdict()))
-            return {row.id: bool(row.cancel_requested)
-                    for row in db.execute(select(t.c.id, t.c.cancel_requested).where(mine))}
+            return {row.id: "cancel" if row.cancel_requested else "hold" if row.held else None
+                    for row in db.execute(select(t.c.id, t.c.cancel_requested, t.c.held).where(mine))}
 
     def finish(self, job_id: str, owner: str, state: JobState, *, now: float, point: Point,
                result: dict[str, Any] | None = None, error: str | None = None) -> bool:
@@ -134,7 +138,7 @@ class Ledger:
                 **point._asdict())).rowcount == 1
 
     def give_back(self, job_id: str, owner: str, now: float) -> None:
-        """An orderly stop: queued again (cancelled if that was asked), and the attempt does not count."""
+        """An orderly stop, or a hold: queued again (cancelled if that was asked), and the attempt does not count."""
         t = self.table
         mine = and_(t.c.id == job_id, t.c.owner == owner, t.c.state == JobState.RUNNING.value)
         with self.database.write() as db:
@@ -154,7 +158,7 @@ class Ledger:
         attempts. None, and nothing written, if its row changed since `beat` was read."""
         t = self.table
         with self.database.write() as db:
-            _alone(db, "jobs.claim")
+            alone(db, "jobs.claim")
             same = and_(t.c.id == beat.job_id, t.c.state == JobState.RUNNING.value,
                         t.c.owner.is_not_distinct_from(beat.owner),
                         t.c.heartbeat_at.is_not_distinct_from(beat.heartbeat_at))
@@ -177,7 +181,7 @@ class Ledger:
         """A queued job is cancelled, a running one is asked to stop, a finished one stays as it is."""
         t = self.table
         with self.database.write() as db:
-            _alone(db, "jobs.claim")
+            alone(db, "jobs.claim")
             db.execute(update(t).where(t.c.id == job_id, t.c.state == JobState.QUEUED.value).values(
                 state=JobState.CANCELLED.value, finished_at=now))
             db.execute(update(t).where(t.c.id == job_id, t.c.state == JobState.RUNNING.value).values(
@@ -193,12 +197,6 @@ class Ledger:
             if oldest is None:
                 return 0
             return db.execute(delete(t).where(done, t.c.created_at <= oldest)).rowcount
-
-
-def _alone(db: Connection, name: str) -> None:
-    """First in a write: until it ends, nobody else passes here. A writer on SQLite is alone as it is."""
-    if db.dialect.name == "postgresql":
-        db.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": zlib.crc32(name.encode())})
 
 
 def _job(row: Any) -> Job:

@@ -23,6 +23,7 @@ from headwater.core.errors import BadInput, HeadwaterError
 from headwater.core.ports import Cancelled, Work
 from headwater.core.types import Job, JobState
 from headwater.jobs.ledger import Beat, Database, Ledger, Point
+from headwater.jobs.line import Rule
 from headwater.jobs.owners import new_owner, surely_dead
 
 log = logging.getLogger("headwater.jobs")
@@ -41,11 +42,12 @@ class LocalJobs:
     tick_s: how often progress is written and new jobs of other processes are looked for.
     """
 
-    def __init__(self, database: Database, table: Table, *, now: Callable[[], float] = time.time,
+    def __init__(self, database: Database, table: Table, pauses: Table, *, now: Callable[[], float] = time.time,
                  beat_s: float = 5.0, dead_s: float = 30.0, tick_s: float = 0.5):
-        self._ledger = Ledger(database, table)
+        self._ledger = Ledger(database, table, pauses)
         self._now, self._beat_s, self._dead_s, self._tick_s = now, beat_s, dead_s, tick_s
         self._works: dict[str, tuple[Work, int]] = {}
+        self._fair: set[str] = set()
         self._runs: dict[str, _Run] = {}
         self._seen: dict[str, tuple[Beat, float]] = {}
         self._lock = threading.Lock()
@@ -57,8 +59,10 @@ class LocalJobs:
 
     # --- the verbs of core.ports.Jobs
 
-    def register(self, kind: str, work: Work, *, at_once: int = 1) -> None:
+    def register(self, kind: str, work: Work, *, at_once: int = 1, fair: bool = False) -> None:
         self._works[kind] = (work, at_once)
+        if fair:
+            self._fair.add(kind)
         self._wake.set()
 
     def enqueue(self, kind: str, payload: dict[str, Any], *, title: str, by: str, key: str | None = None) -> Job:
@@ -75,7 +79,7 @@ class LocalJobs:
         job = self._ledger.add(Job(
             id=f"{int(at * 1000):011x}{secrets.token_hex(5)}", kind=kind, title=title, payload=payload,
             state=JobState.QUEUED, stage="", done=0, total=None, unit="", result=None, error=None, actor=by,
-            key=key, attempts=0, created_at=at, started_at=None, finished_at=None))
+            key=key, attempts=0, created_at=at, started_at=None, finished_at=None), fair=kind in self._fair)
         self._wake.set()
         return job
 
@@ -92,6 +96,34 @@ class LocalJobs:
         if run:
             run.halt("cancel")
         return self._ledger.get(job_id)
+
+    def waiting(self, kind: str) -> list[Job]:
+        return self._ledger.line.waiting(kind)
+
+    def rearrange(self, kind: str, rule: Rule) -> list[Job]:
+        return self._ledger.line.rearrange(kind, rule)
+
+    def hold(self, job_id: str, held: bool = True) -> Job | None:
+        self._ledger.line.hold(job_id, held)
+        with self._lock:
+            run = self._runs.get(job_id)
+        if run and held:
+            run.halt("hold")
+        self._wake.set()
+        return self._ledger.get(job_id)
+
+    def rename(self, job_id: str, title: str) -> None:
+        self._ledger.line.rename(job_id, title)
+
+    def pause(self, kind: str, by: str) -> None:
+        self._ledger.line.pause(kind, by, self._now())
+
+    def go_on(self, kind: str) -> None:
+        self._ledger.line.go_on(kind)
+        self._wake.set()
+
+    def paused(self) -> frozenset[str]:
+        return self._ledger.line.paused()
 
     def start(self) -> None:
         """Begin to claim jobs. Those of processes that died on this machine are queued again before it returns."""
@@ -153,8 +185,8 @@ class LocalJobs:
             for job_id, run in runs.items():
                 if job_id not in mine:
                     run.halt("lost")
-                elif mine[job_id]:
-                    run.halt("cancel")
+                elif reason := mine[job_id]:
+                    run.halt(reason)
         if due:
             self._last_beat = time.monotonic()
             self._recover()
@@ -206,7 +238,7 @@ class LocalJobs:
         """Write the outcome; while the database is away, try again for as long as this process lives."""
         while True:
             try:
-                if state is JobState.CANCELLED and run.reason == "stop":
+                if state is JobState.CANCELLED and run.reason in ("stop", "hold"):
                     self._ledger.give_back(run.job.id, self.owner, self._now())
                 elif not self._ledger.finish(run.job.id, self.owner, state, now=self._now(), point=run.point,
                                              result=result, error=error):

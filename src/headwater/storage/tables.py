@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -361,9 +362,20 @@ jobs = Table(
     Column("heartbeat_at", Float),
     Column("cancel_requested", Boolean, nullable=False),
     Column("owner", Text),
+    # The place in the line of those that wait; a job that is held waits on and is not taken.
+    Column("place", BigInteger, nullable=False, server_default=text("0")),
+    Column("held", Boolean, nullable=False, server_default=false()),
     Index("ix_jobs_state_created_at", "state", "created_at"),
     # Of the jobs with one key, at most one is queued or running.
     Index("uq_jobs_live_key", "key", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
+)
+
+# Kinds of work nobody takes up now.
+pauses = Table(
+    "pauses", metadata,
+    Column("kind", Key, primary_key=True),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 # --- what models are asked
@@ -469,5 +481,8 @@ films = Table(
     Column("external_id", Key),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+    # edition: counts the changes of an order that waits; wish: "finish" once its maker is asked to keep what there is.
+    Column("edition", Integer, nullable=False, server_default=text("0")),
+    Column("wish", Key),
     Index("ix_films_account_id_created_at_id", "account_id", "created_at", "id"),
 )
