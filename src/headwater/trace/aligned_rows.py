@@ -17,6 +17,7 @@ from headwater.trace.evidence.aligned import LINE
 from headwater.trace.judgement import Evidence
 from headwater.trace.reader import Reader
 from headwater.trace.roles import Layer
+from headwater.trace.said import said
 
 ROWS = 64
 
@@ -47,7 +48,12 @@ def as_evidence(met: Sequence[tuple[int, int]]) -> Evidence | None:
     found, sizes = sum(m for m, _ in met), [size for _, size in met]
     # The layers are paired in one of two ways (by agreement or by number): twice the chance.
     log10_p = min(0.0, log10_fixed_points(found, sizes) + log10(2))
-    says = f"{found} of {sum(sizes)} whole rows meet the row of their own number; {len(sizes)} would by chance"
-    proof = log10_p <= LINE
-    return Evidence("aligned rows", "proof" if proof else "none", f"{says} (p = 10^{log10_p:.0f})." if proof else
-                    f"{says}.", {"met": found, "of": sum(sizes), "layers": len(sizes), "log10_p": round(log10_p, 1)})
+    figures = {"met": found, "of": sum(sizes), "layers": len(sizes), "log10_p": round(log10_p, 1)}
+    places = {"met": found, "of": sum(sizes), "chance": len(sizes)}
+    if log10_p <= LINE:
+        return Evidence("aligned rows", "proof", said(
+            "%(met)s of %(of)s whole rows meet the row of their own number; %(chance)s would by chance (p = "
+            "10^%(power)s).", **places, power=f"{log10_p:.0f}"), figures)
+    return Evidence("aligned rows", "none", said(
+        "%(met)s of %(of)s whole rows meet the row of their own number; %(chance)s would by chance.",
+        **places), figures)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from headwater.trace.judgement import Direction, Evidence, Strength
+from headwater.trace.said import said
 
 SPEAKS: tuple[Strength, ...] = ("proof", "strong", "moderate")
 LESS_THAN_ROUNDING = 0.965
@@ -37,36 +38,42 @@ def both_are_children(clues: tuple[Evidence, ...]) -> bool:
 def _clues(evidence: Mapping[str, Evidence]) -> Iterator[Evidence]:
     parts, precision = evidence["parts"].figures, evidence["precision"].figures
     yield from _experts_and_layers(parts)
-    for name, what in (("neurons", "neurons in each layer"), ("width", "numbers in the stream")):
+    for name, what in (("neurons", said("neurons in each layer")), ("width", said("numbers in the stream"))):
         fewer = _less(parts, name)
         if fewer and not _less(parts, "experts"):
-            yield _clue(f"fewer {name}", "strong", fewer, f"has fewer {what}: training does not add any")
+            yield _clue(f"fewer {name}", "strong", fewer, said(
+                "%(child)s has fewer %(what)s: training does not add any.", child=fewer.upper(), what=what))
     yield from _rounding(precision, evidence["aligned"].figures)
     words = evidence["tokenizer"].figures
     if not words.get("same", True) and "a_in_b" in words:
         for child, inside, outside in (("b", "a_in_b", "b_in_a"), ("a", "b_in_a", "a_in_b")):
             if float(words[inside] or 0) > 0.99 and words[child] > words[_OTHER[child]] * 1.02:  # type: ignore[operator]
                 strength: Strength = "moderate" if float(words[outside] or 0) < 0.98 else "weak"
-                yield _clue("more tokens", strength, child, "has all the other's words and more: vocabularies are "
-                            "extended more often than cut")
+                yield _clue("more tokens", strength, child, said(
+                    "%(child)s has all the other's words and more: vocabularies are extended more often than cut.",
+                    child=child.upper()))
     ratio = evidence["norms"].figures.get("b_over_a")
     if ratio is not None and abs(float(ratio) - 1) > 0.005:
-        yield _clue("norms", "weak", "b" if float(ratio) > 1 else "a",
-                    "has the larger norms, which training mostly lets grow")
+        larger = "b" if float(ratio) > 1 else "a"
+        yield _clue("norms", "weak", larger, said("%(child)s has the larger norms, which training mostly lets grow.",
+                                                  child=larger.upper()))
 
 
 def _experts_and_layers(parts: Mapping[str, object]) -> Iterator[Evidence]:
     dense = _less(parts, "experts")
     if dense and parts[f"experts_{dense}"] == 1:
-        yield _clue("experts", "strong", _OTHER[dense], "has several experts made of the other's one MLP")
+        yield _clue("experts", "strong", _OTHER[dense], said(
+            "%(child)s has several experts made of the other's one MLP.", child=_OTHER[dense].upper()))
     fewer = _less(parts, "layers")
     if not fewer:
         return
     more = _OTHER[fewer]
     if parts[f"twice_{more}"]:
-        yield _clue("layers twice", "strong", more, "has layers twice that the other has once")
+        yield _clue("layers twice", "strong", more, said("%(child)s has layers twice that the other has once.",
+                                                         child=more.upper()))
     else:
-        yield _clue("fewer layers", "strong", fewer, "has only some of the other's layers")
+        yield _clue("fewer layers", "strong", fewer, said("%(child)s has only some of the other's layers.",
+                                                          child=fewer.upper()))
 
 
 def _rounding(precision: Mapping[str, object], aligned: Mapping[str, object]) -> Iterator[Evidence]:
@@ -76,14 +83,17 @@ def _rounding(precision: Mapping[str, object], aligned: Mapping[str, object]) ->
     alike = aligned.get("alike")
     for side, other in _OTHER.items():
         if bits[side] < 12 <= bits[other]:
-            yield _clue("fewer bits", "moderate", side, f"keeps {bits[side]:.1f} bits a number and the other "
-                        f"{bits[other]:.1f}")
+            yield _clue("fewer bits", "moderate", side, said(
+                "%(child)s keeps %(bits)s bits a number and the other %(more)s.", child=side.upper(),
+                bits=f"{bits[side]:.1f}", more=f"{bits[other]:.1f}"))
         if lattice[side] > 0.9 and lattice[other] < 0.1:
             if alike is not None and float(alike) > LESS_THAN_ROUNDING:  # type: ignore[arg-type]
-                yield _clue("left the lattice", "moderate", other, "is nearer to the other than rounding to 4 bits "
-                            "leaves two models, and lies no more on the other's few values")
+                yield _clue("left the lattice", "moderate", other, said(
+                    "%(child)s is nearer to the other than rounding to 4 bits leaves two models, and lies no more on "
+                    "the other's few values.", child=other.upper()))
             else:
-                yield _clue("rounded", "weak", side, "lies on few values, as after 4 bits, and the other does not")
+                yield _clue("rounded", "weak", side, said(
+                    "%(child)s lies on few values, as after 4 bits, and the other does not.", child=side.upper()))
 
 
 def _less(parts: Mapping[str, object], name: str) -> str | None:
@@ -92,5 +102,5 @@ def _less(parts: Mapping[str, object], name: str) -> str | None:
     return None if a == b else "a" if a < b else "b"  # type: ignore[operator]
 
 
-def _clue(name: str, strength: Strength, child: str, why: str) -> Evidence:
-    return Evidence(name, strength, f"{child.upper()} {why}.", {"child": child})
+def _clue(name: str, strength: Strength, child: str, says: str) -> Evidence:
+    return Evidence(name, strength, says, {"child": child})

@@ -16,6 +16,7 @@ from headwater.trace.evidence import shelf
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judgement import Direction, Evidence, Judgement, NullFigures, Verdict
 from headwater.trace.null import NullLibrary, kind_of
+from headwater.trace.said import clauses, said, sentences
 
 SAME_NORMS = 0.0001
 """Corresponding norms that differ by less in the median were not trained since. Measured: .00002 after a rotation in 16
@@ -71,7 +72,8 @@ def judge(a: Fingerprint, b: Fingerprint, null: NullLibrary) -> Judgement:
         direction, clues = find_direction(evidence)
         if verdict in (Verdict.DESCENDS, Verdict.REENCODED) and both_are_children(clues):
             verdict, direction = Verdict.COMMON_ANCESTOR, "unknown"
-            says = f"A and B have weights of one ancestor: each has been through something the other has not. {says}"
+            says = sentences([said("A and B have weights of one ancestor: each has been through something the other "
+                                   "has not."), says])
     operation = ", ".join(_operations(case)) or None if layered else None
     return Judgement(verdict, direction, clues, found.median, case.null, pair.pairs, found.table,
                      tuple(evidence.values()), operation, {}, says, change, found.layers_a, found.layers_b)
@@ -98,19 +100,20 @@ def _unreadable(case: _Case) -> _Answer | None:
 def _adapter(case: _Case, forms: set[str]) -> _Answer:
     shared = int(case.figure("hashes", "shared"))
     if case.evidence["hashes"].figures.get("all"):
-        return Verdict.IDENTICAL, "A and B are the same adapter, tensor for tensor.", _NOTHING
+        return Verdict.IDENTICAL, said("A and B are the same adapter, tensor for tensor."), _NOTHING
     if shared and forms != {"adapter"}:
-        return Verdict.ADAPTER, f"The adapter carries {shared} tensors of the other model as they are.", _NOTHING
+        return Verdict.ADAPTER, said(
+            "The adapter carries %(n)s tensors of the other model as they are.", n=shared), _NOTHING
     if shared:
-        return Verdict.DESCENDS, f"Two adapters have {shared} tensors in common, as they are.", _NOTHING
-    return (Verdict.CANNOT_TELL, "An adapter's small matrices do not show which model they were trained on.",
+        return Verdict.DESCENDS, said("Two adapters have %(n)s tensors in common, as they are.", n=shared), _NOTHING
+    return (Verdict.CANNOT_TELL, said("An adapter's small matrices do not show which model they were trained on."),
             "The two whole models the adapter is said to make of each other, or what its maker declares.")
 
 
 def _identical(case: _Case) -> _Answer | None:
     if not case.evidence["hashes"].figures.get("all") or not case.evidence["parts"].figures["in_order"]:
         return None
-    return (Verdict.IDENTICAL, "Every tensor of A is in B and every one of B in A.",
+    return (Verdict.IDENTICAL, said("Every tensor of A is in B and every one of B in A."),
             "Only the sha256 of the files can say more: a piece of each tensor was read.")
 
 
@@ -128,24 +131,27 @@ def _of_layers(case: _Case) -> _Answer | None:
     verdict = _kind_of_descent(case)
     grounds = []
     if case.median is not None and case.above:
-        grounds.append(f"in the median layer {case.median:.0%} of the neurons agree ({case.null.says})")
+        grounds.append(said("in the median layer %(share)s of the neurons agree (%(null)s)",
+                            share=f"{case.median:.0%}", null=case.null.says))
     elif case.layers_carry:
-        grounds.append(f"{case.figure('neurons', 'carrying'):.0f} inner layers of one are in the other")
+        grounds.append(said("%(n)s inner layers of one are in the other",
+                            n=f"{case.figure('neurons', 'carrying'):.0f}"))
     if aligned:
-        grounds.append(f"{case.figure('aligned', 'met'):.0f} of {case.figure('aligned', 'of'):.0f} rows meet their own "
-                       f"number (p = 10^{case.figure('aligned', 'log10_p'):.0f})")
+        grounds.append(said("%(met)s of %(of)s rows meet their own number (p = 10^%(power)s)",
+                            met=f"{case.figure('aligned', 'met'):.0f}", of=f"{case.figure('aligned', 'of'):.0f}",
+                            power=f"{case.figure('aligned', 'log10_p'):.0f}"))
     if shared:
-        grounds.append(f"{case.figure('hashes', 'shared'):.0f} tensors are the same")
+        grounds.append(said("%(n)s tensors are the same", n=f"{case.figure('hashes', 'shared'):.0f}"))
     change = _PAIR if verdict in (Verdict.DESCENDS, Verdict.REENCODED) else "A third model that both come from."
-    return verdict, f"{_SAYS[verdict]}: {'; '.join(grounds)}.", change
+    return verdict, said("%(verdict)s: %(grounds)s.", verdict=_SAYS[verdict], grounds=clauses(grounds)), change
 
 
 _SAYS = {
-    Verdict.DESCENDS: "Weights of one are in the other, or both have theirs from a third",
-    Verdict.REENCODED: "A and B have the same weights, written differently",
-    Verdict.PRUNED: "One is the other with parts left out",
-    Verdict.UPCYCLED: "One has experts made of the other's layers",
-    Verdict.DEPTH_SCALED: "One has the other's layers more than once",
+    Verdict.DESCENDS: said("Weights of one are in the other, or both have theirs from a third"),
+    Verdict.REENCODED: said("A and B have the same weights, written differently"),
+    Verdict.PRUNED: said("One is the other with parts left out"),
+    Verdict.UPCYCLED: said("One has experts made of the other's layers"),
+    Verdict.DEPTH_SCALED: said("One has the other's layers more than once"),
 }
 
 
@@ -177,8 +183,9 @@ def _of_other_parts(case: _Case) -> _Answer | None:
     if case.above or case.evidence["embeddings"].strength == "strong" or case.proves("hashes"):
         grounds = [case.evidence[name].says for name in ("embeddings", "neurons", "hashes")
                    if case.evidence[name].strength != "none"]
-        return (Verdict.SHARES_EMBEDDINGS, "A and B have embeddings, the basis of the residual stream or parts beside "
-                f"it in common, and no layer: {' '.join(grounds)}",
+        return (Verdict.SHARES_EMBEDDINGS, said(
+            "A and B have embeddings, the basis of the residual stream or parts beside it in common, and no layer: "
+            "%(grounds)s", grounds=sentences(grounds)),
                 "A third model whose layers are in one and whose embeddings in both.")
     return None
 
@@ -186,31 +193,32 @@ def _of_other_parts(case: _Case) -> _Answer | None:
 def _not_kin(case: _Case) -> _Answer:
     forms = {case.pair.a.architecture.form, case.pair.b.architecture.form}
     if forms == {"gated", "plain"} and case.pair.a.frame and case.pair.b.frame:
-        return (Verdict.UNRELATED, "One has gates in its MLPs and the other none, so no layer of one is in the other "
-                "as it is; nor was anything else found that both have.", _PAIR)
+        return (Verdict.UNRELATED, said("One has gates in its MLPs and the other none, so no layer of one is in the "
+                                        "other as it is; nor was anything else found that both have."), _PAIR)
     blind = _blind(case)
     if blind:
         return Verdict.CANNOT_TELL, blind, _PAIR
     highest = max(case.null.max, 0.05)
     if (case.median or 0) > highest:
-        return (Verdict.CANNOT_TELL, f"In the median layer {case.median:.0%} of the neurons agree: more than in any "
-                "independent pair, and too few to rest a verdict on.", _PAIR)
+        return (Verdict.CANNOT_TELL, said(
+            "In the median layer %(share)s of the neurons agree: more than in any independent pair, and too few to "
+            "rest a verdict on.", share=f"{case.median:.0%}"), _PAIR)
     change = "A copy whose embeddings are all new and whose stream was rotated looks the same: both files in whole " \
              "can show that. Answers to the same questions can show if one learnt from the other."
-    says = f"No weights of one are seen in the other: in the median layer {case.median or 0:.1%} of the neurons " \
-           f"agree, as in unrelated models ({case.null.says})."
+    says = said("No weights of one are seen in the other: in the median layer %(share)s of the neurons agree, as in "
+                "unrelated models (%(null)s).", share=f"{case.median or 0:.1%}", null=case.null.says)
     if case.evidence["architecture"].figures.get("same"):
-        return Verdict.SAME_ARCHITECTURE, f"A and B have the same shape. {says}", change
+        return Verdict.SAME_ARCHITECTURE, sentences([said("A and B have the same shape."), says]), change
     return Verdict.UNRELATED, says, change
 
 
 def _blind(case: _Case) -> str | None:
     """Why a disguised copy could not have been seen, or None."""
     if case.median is None:
-        return f"{case.evidence['neurons'].says} {case.evidence['aligned'].says}"
+        return sentences([case.evidence["neurons"].says, case.evidence["aligned"].says])
     overlap = case.pair.vocabulary_overlap
     if overlap is None or max(overlap) < 0.05:
-        return "The two have hardly a word in common, so their neurons cannot be compared."
+        return said("The two have hardly a word in common, so their neurons cannot be compared.")
     return None
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from headwater.trace.said import Said, as_told, from_told, said
+
 VERSION = 1
 """Moves when the same two fingerprints would be judged differently."""
 
@@ -59,10 +61,10 @@ class NullFigures:
     kind: str
 
     @property
-    def says(self) -> str:
+    def says(self) -> Said:
         if not self.n:
-            return "no independent pairs of this kind are known yet"
-        return f"{self.as_high} of {self.n:,} independent pairs as high"
+            return said("no independent pairs of this kind are known yet")
+        return said("%(high)s of %(n)s independent pairs as high", high=self.as_high, n=f"{self.n:,}")
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,24 @@ class LayerPair:
 
 @dataclass(frozen=True)
 class Evidence:
-    """name: of the file in trace/evidence. says: one sentence for people. figures: what it rests on."""
+    """name: of the file in trace/evidence. says: one sentence for people, a Said but in records of before. figures:
+    what it rests on."""
 
     name: str
     strength: Strength
     says: str
     figures: Figures = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """told: what the sentence was made of, where that is known."""
+        told = as_told(self.says)
+        return {**asdict(self), "says": str(self.says), **({"told": told} if told else {})}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Evidence:
+        """Raises KeyError, TypeError or ValueError for anything but what as_json gave."""
+        plain = {key: value for key, value in data.items() if key != "told"}
+        return Evidence(**plain | {"says": from_told(data.get("told"), data["says"])})
 
 
 @dataclass(frozen=True)
@@ -114,11 +128,13 @@ class Judgement:
         found = {key: value for key, value in vars(self).items() if key != "table"}
         found |= {"verdict": str(self.verdict), "null": asdict(self.null),
                   "layers": [[y.a, y.b, round(y.agreement, 4)] for y in self.layers],
-                  "evidence": [asdict(e) for e in self.evidence],
-                  "direction_evidence": [asdict(e) for e in self.direction_evidence],
+                  "evidence": [e.as_json() for e in self.evidence], "says": str(self.says),
+                  "direction_evidence": [e.as_json() for e in self.direction_evidence],
                   "table_a": list(self.table_a), "table_b": list(self.table_b)}
         if self.agreement is not None:
             found["agreement"] = round(self.agreement, 4)
+        if told := as_told(self.says):
+            found["told"] = told
         if table:
             found["table"] = [[round(float(x), 3) for x in row] for row in self.table]
         return found
@@ -131,9 +147,10 @@ class Judgement:
             Verdict(data["verdict"]), data["direction"], _evidences(data["direction_evidence"]), data["agreement"],
             NullFigures(**data["null"]), tuple(LayerPair(int(a), int(b), float(x)) for a, b, x in data["layers"]),
             np.array(rows, np.float32).reshape(len(rows), -1 if rows else 0), _evidences(data["evidence"]),
-            data["operation"], dict(data["coefficients"]), data["says"], data["would_change"],
+            data["operation"], dict(data["coefficients"]), from_told(data.get("told"), data["says"]),
+            data["would_change"],
             tuple(data["table_a"]), tuple(data["table_b"]), int(data["version"]))
 
 
 def _evidences(listed: list[dict[str, Any]]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(**one) for one in listed)
+    return tuple(map(Evidence.from_json, listed))

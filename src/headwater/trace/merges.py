@@ -17,6 +17,7 @@ from headwater.core.errors import BadInput
 from headwater.trace.judgement import Evidence, Judgement, Verdict
 from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Matrix, Roles, find_roles
+from headwater.trace.said import said, sentences
 
 ROWS = 32
 MOST_CANDIDATES = 16
@@ -92,8 +93,9 @@ def with_mixture(judgement: Judgement, found: Mixture, child: Literal["a", "b"])
     """The judgement of a merge and one of its parents, when the mixture is proved; else the mixture beside it."""
     parts = ", ".join(f"{name} {share:.3f}" for name, share in found.coefficients.items() if abs(share) >= PART)
     evidence = Evidence("mixture", "proof" if found.is_merge else "none",
-                        f"The nearest sum of the candidates leaves {found.residual:.1%} of {child.upper()} over, the "
-                        f"nearest single one {found.nearest:.1%}.",
+                        said("The nearest sum of the candidates leaves %(residual)s of %(child)s over, the nearest "
+                             "single one %(nearest)s.", residual=f"{found.residual:.1%}", child=child.upper(),
+                             nearest=f"{found.nearest:.1%}"),
                         {"residual": round(found.residual, 5), "nearest": round(found.nearest, 5)})
     if not found.is_merge:
         return replace(judgement, evidence=(*judgement.evidence, evidence))
@@ -101,4 +103,5 @@ def with_mixture(judgement: Judgement, found: Mixture, child: Literal["a", "b"])
                    direction_evidence=(*judgement.direction_evidence,
                                        Evidence("mixture", "proof", evidence.says, {"child": child})),
                    evidence=(*judgement.evidence, evidence), operation="merged", coefficients=found.coefficients,
-                   says=f"{child.upper()} is a weighted sum of others: {parts}. {evidence.says}")
+                   says=sentences([said("%(child)s is a weighted sum of others: %(parts)s.", child=child.upper(),
+                                        parts=parts), evidence.says]))

@@ -19,6 +19,7 @@ from headwater.trace.all_neurons import NeuronPair, Side, match_layers
 from headwater.trace.judgement import Evidence, Judgement, LayerPair, Verdict
 from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Layer, Roles, find_roles
+from headwater.trace.said import said
 from headwater.trace.tensor_pairs import TensorPair, compare_tensors
 from headwater.trace.turning import LAYERS as TURNING_LAYERS
 from headwater.trace.turning import find_turning, search_turning
@@ -60,7 +61,7 @@ class PairReport:
     def as_json(self) -> dict[str, Any]:
         return {"agreement": self.agreement, "layers": [asdict(y) for y in self.layers],
                 "neurons": [{"layer_a": x, "layer_b": y, **asdict(pair)} for x, y, pair in self.neurons],
-                "tensors": [asdict(t) for t in self.tensors], "evidence": [asdict(e) for e in self.evidence]}
+                "tensors": [asdict(t) for t in self.tensors], "evidence": [e.as_json() for e in self.evidence]}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> PairReport:
@@ -71,7 +72,7 @@ class PairReport:
         tensors = tuple(TensorPair(**{**one, "shape": tuple(one["shape"]), "lattice": tuple(one["lattice"])})
                         for one in data["tensors"])
         return PairReport(data["agreement"], tuple(LayerMatch(**one) for one in data["layers"]), neurons, tensors,
-                          tuple(Evidence(**one) for one in data["evidence"]))
+                          tuple(map(Evidence.from_json, data["evidence"])))
 
     def flipped(self) -> PairReport:
         """The same of B and A."""
@@ -179,20 +180,22 @@ def _evidence(matches: Sequence[LayerMatch], tensors: Sequence[TensorPair]) -> t
         share, control = (float(np.median([getattr(m, w) for m in matches])) for w in ("agreement", "control"))
         found.append(Evidence(
             "all neurons", "strong" if share > LINE and share > 10 * control else "none",
-            f"In the median of {len(matches)} layers {share:.1%} of all neurons correspond; {control:.1%} would by "
-            "chance.", {"share": round(share, 4), "control": round(control, 5), "layers": len(matches)}))
+            said("In the median of %(n)s layers %(share)s of all neurons correspond; %(chance)s would by chance.",
+                 n=len(matches), share=f"{share:.1%}", chance=f"{control:.1%}"),
+            {"share": round(share, 4), "control": round(control, 5), "layers": len(matches)}))
     written = [t.rederived for t in tensors if t.rederived is not None]
     if written:
         rows = float(np.mean(written))
-        says = f"Written in the coarser one's form, {rows:.0%} of the finer one's rows come out bit for bit " \
-               f"({len(written)} tensors)."
+        says = said("Written in the coarser one's form, %(share)s of the finer one's rows come out bit for bit (%(n)s "
+                    "tensors).", share=f"{rows:.0%}", n=len(written))
         found.append(Evidence("rederived", "proof" if rows >= REDERIVED else
                               "strong" if rows >= 0.5 else "none", says, {"rows": round(rows, 4)}))
     low = [t for t in tensors if 0 < t.rank <= t.rank_of // 4 and t.cosine > 0.5]
     if low and len(low) * 2 >= len([t for t in tensors if t.rank]):
         rank = max(t.rank for t in low)
-        found.append(Evidence("low rank", "moderate", f"The difference of {len(low)} tensors has rank {rank} at most, "
-                              "as after a merged adapter.", {"rank": rank, "tensors": len(low)}))
+        found.append(Evidence("low rank", "moderate", said(
+            "The difference of %(n)s tensors has rank %(rank)s at most, as after a merged adapter.", n=len(low),
+            rank=rank), {"rank": rank, "tensors": len(low)}))
     return tuple(found)
 
 
@@ -205,7 +208,8 @@ def deepen(judgement: Judgement, report: PairReport) -> Judgement:
         operations.append("adapter merged")
     verdict, says = judgement.verdict, judgement.says
     if verdict is Verdict.DESCENDS and "rederived" in by_name and by_name["rederived"].strength != "none":
-        verdict, says = Verdict.REENCODED, f"A and B have the same weights: {by_name['rederived'].says}"
+        verdict, says = Verdict.REENCODED, said(
+            "A and B have the same weights: %(how)s", how=by_name["rederived"].says)
     for name in ("all neurons", "turning", "aligned rows"):
         if not verdict.kin and name in by_name and by_name[name].strength in ("strong", "proof"):
             verdict, says = Verdict.DESCENDS, by_name[name].says

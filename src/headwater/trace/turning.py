@@ -19,6 +19,7 @@ from headwater.trace.judgement import Evidence
 from headwater.trace.make import gain_of
 from headwater.trace.reader import Reader
 from headwater.trace.roles import Matrix, Roles
+from headwater.trace.said import said
 
 MOST = 4_096
 """Neurons of a layer, the strongest gates: the same ones whatever the basis."""
@@ -45,8 +46,8 @@ class Turning:
     layers: tuple[int, ...]
 
     def as_evidence(self, line: float) -> Evidence:
-        says = f"Under one rotation of the stream {self.held_out:.1%} of the neurons agree in {len(self.layers)} " \
-               "layers that it was not taken from."
+        says = said("Under one rotation of the stream %(share)s of the neurons agree in %(n)s layers that it was not "
+                    "taken from.", share=f"{self.held_out:.1%}", n=len(self.layers))
         return Evidence("turning", "strong" if self.held_out > line else "none", says,
                         {"held_out": round(self.held_out, 4), "fitted": round(self.fitted, 4),
                          "layers": len(self.layers)})

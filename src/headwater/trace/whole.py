@@ -21,6 +21,7 @@ from headwater.trace.judgement import Judgement
 from headwater.trace.null import NullLibrary
 from headwater.trace.pair import PairReport, deepen, layers_to_compare
 from headwater.trace.reading import Guess, ModelFile, ReadBytes, Tell, model_files, run_apart
+from headwater.trace.said import as_told
 
 VERSION = 1
 """Moves when the same files would be compared differently."""
@@ -85,7 +86,8 @@ def shown(judgement: Judgement, report: PairReport) -> dict[str, Any]:
     from headwater.trace.work import finite
 
     deep = deepen(judgement, report)
-    return finite({**report.as_json(), "verdict": str(deep.verdict), "says": deep.says, "operation": deep.operation})
+    return finite({**report.as_json(), "verdict": str(deep.verdict), "says": str(deep.says), "told": as_told(deep.says),
+                   "operation": deep.operation})
 
 
 # --- in the hub

@@ -144,8 +144,9 @@ class WholeShown(BaseModel):
     """What the whole files show. agreement: of the median layer, all its neurons; null where they cannot be matched.
     layers: a, b, agreement, control (what chance gives), of. neurons: the best matched, with the words they read and
     write. tensors: role, layers, shape, dtypes, cosine, change (norm of the difference over a's), rank of rank_of,
-    rederived, lattice, scale. verdict, says, operation: with this added to the judgement. merge: child (a or b), shares
-    by part, residual, nearest, where one is proved a sum of models of which the other is one."""
+    rederived, lattice, scale. verdict, says, told (what `says` was made of), operation: with this added to the
+    judgement. merge: child (a or b), shares by part, residual, nearest, where one is proved a sum of models of which
+    the other is one."""
 
     agreement: float | None
     layers: list[dict[str, Any]]
@@ -154,6 +155,7 @@ class WholeShown(BaseModel):
     evidence: list[dict[str, Any]]
     verdict: str
     says: str
+    told: list[Any] | None
     operation: str | None
     merge: dict[str, Any] | None
 

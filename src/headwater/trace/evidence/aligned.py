@@ -17,6 +17,7 @@ from headwater.trace.compared import Compared
 from headwater.trace.fingerprint import Fingerprint, LayerPrint
 from headwater.trace.hashes import ROW_SIGNS
 from headwater.trace.judgement import Evidence
+from headwater.trace.said import said
 
 LINE = -9.0
 """log10 p below which it is a proof: one in a thousand million, for a hub that compares a million pairs."""
@@ -25,7 +26,8 @@ _ROLES = ("gate", "up")
 
 def look(pair: Compared) -> Evidence:
     if not _comparable(pair.a, pair.b):
-        return Evidence("aligned", "none", "Their layers have other shapes, so rows of one number do not correspond.")
+        return Evidence("aligned", "none", said("Their layers have other shapes, so rows of one "
+                                                  "number do not correspond."))
     rng, found, sizes, alike, turned = np.random.default_rng(0), 0, [], [], np.zeros(2, int)
     for one, two in pair.likely_pairs:
         signs = _signs(one, two, min(ROW_SIGNS, pair.a.architecture.width))
@@ -37,15 +39,18 @@ def look(pair: Compared) -> Evidence:
         alike.append(float(np.diag(table).mean()))
         turned += [int(((signs[0] > 0) & (signs[1] < 0)).sum()), int(((signs[0] < 0) & (signs[1] > 0)).sum())]
     if not sizes:
-        return Evidence("aligned", "none", "No rows were kept that could be compared.")
+        return Evidence("aligned", "none", said("No rows were kept that could be compared."))
     # The layers are paired in one of two ways (by agreement or by number): twice the chance.
     log10_p = min(0.0, log10_fixed_points(found, sizes) + log10(2))
     figures = {"met": found, "of": sum(sizes), "layers": len(sizes), "log10_p": round(log10_p, 1),
                "alike": round(float(np.mean(alike)), 4), "lost": int(turned[0]), "gained": int(turned[1])}
-    says = f"{found} of {sum(sizes)} rows meet the row of their own number; {len(sizes)} would by chance"
+    places = {"met": found, "of": sum(sizes), "chance": len(sizes)}
     if log10_p <= LINE:
-        return Evidence("aligned", "proof", f"{says} (p = 10^{log10_p:.0f}).", figures)
-    return Evidence("aligned", "none", f"{says}.", figures)
+        return Evidence("aligned", "proof", said(
+            "%(met)s of %(of)s rows meet the row of their own number; %(chance)s would by chance (p = 10^%(power)s).",
+            **places, power=f"{log10_p:.0f}"), figures)
+    return Evidence("aligned", "none", said(
+        "%(met)s of %(of)s rows meet the row of their own number; %(chance)s would by chance.", **places), figures)
 
 
 def _comparable(a: Fingerprint, b: Fingerprint) -> bool:

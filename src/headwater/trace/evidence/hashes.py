@@ -6,6 +6,7 @@ import numpy as np
 
 from headwater.trace.compared import Compared
 from headwater.trace.judgement import Evidence
+from headwater.trace.said import said
 
 ENOUGH = 3
 """Fewer shared tensors may be tables of sines, which many models have."""
@@ -18,13 +19,15 @@ def look(pair: Compared) -> Evidence:
     all_same = bool(same and pair.a.architecture.parameters == pair.b.architecture.parameters and telling[0])
     figures = {"shared": shared, "of_a": telling[0], "of_b": telling[1], "all": all_same}
     if all_same:
-        return Evidence("hashes", "proof", f"All {len(pair.a.tensors)} tensors are the same, piece for piece.", figures)
+        return Evidence("hashes", "proof", said(
+            "All %(n)s tensors are the same, piece for piece.", n=len(pair.a.tensors)), figures)
     if shared >= ENOUGH:
-        return Evidence("hashes", "proof", f"{shared} tensors are the same in both, bit for bit where they were read.",
-                        figures)
+        return Evidence("hashes", "proof", said(
+            "%(n)s tensors are the same in both, bit for bit where they were read.", n=shared), figures)
     if shared:
-        return Evidence("hashes", "weak", f"{shared} of {min(telling)} tensors are the same in both.", figures)
-    return Evidence("hashes", "none", "No tensor was left as it is.", figures)
+        return Evidence("hashes", "weak", said("%(n)s of %(of)s tensors are the same in both.", n=shared,
+                                               of=min(telling)), figures)
+    return Evidence("hashes", "none", said("No tensor was left as it is."), figures)
 
 
 EVIDENCE = look

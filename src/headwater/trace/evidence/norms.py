@@ -10,20 +10,22 @@ import numpy as np
 from headwater.trace.compared import Compared
 from headwater.trace.fingerprint import LayerPrint, unpack
 from headwater.trace.judgement import Evidence
+from headwater.trace.said import said
 
 FEWEST = 32
 
 
 def look(pair: Compared) -> Evidence:
     if pair.agreement.median is None or pair.agreement.median < 0.25:
-        return Evidence("norms", "none", "Too few neurons correspond.")
+        return Evidence("norms", "none", said("Too few neurons correspond."))
     found = [_ratios(one, two) for one, two in pair.likely_pairs] or [(np.zeros(0), np.zeros(0))]
     ratios, cosines = (np.concatenate(part) for part in zip(*found, strict=True))
     if len(ratios) < FEWEST:
-        return Evidence("norms", "none", "Too few neurons correspond.")
+        return Evidence("norms", "none", said("Too few neurons correspond."))
     logs = np.log(ratios)
     shift, spread = float(np.median(logs)), float(np.median(np.abs(logs - np.median(logs))))
-    says = f"The norms of {len(ratios)} corresponding neurons differ by {spread:.2%} in the median."
+    says = said("The norms of %(n)s corresponding neurons differ by %(share)s in the median.", n=len(ratios),
+                share=f"{spread:.2%}")
     return Evidence("norms", "context", says, {"spread": round(spread, 6), "b_over_a": round(float(np.exp(shift)), 4),
                                                "neurons": len(ratios), "profile": round(float(cosines.mean()), 5)})
 

@@ -10,6 +10,7 @@ from collections import Counter
 from headwater.trace.compared import Compared
 from headwater.trace.evidence.neurons import CARRIES
 from headwater.trace.judgement import Evidence
+from headwater.trace.said import clauses, said
 
 
 def look(pair: Compared) -> Evidence:
@@ -21,15 +22,21 @@ def look(pair: Compared) -> Evidence:
     order = [(p.a, p.b) for p in clear]
     figures["in_order"] = sorted(order) == sorted(order, key=lambda p: (p[1], p[0]))
     figures["twice_a"], figures["twice_b"] = _twice(pair, 0), _twice(pair, 1)
-    told = [f"{figures[f'twice_{side}']} layers of {side.upper()} stand for a layer of the other that another stands "
-            "for too" for side in "ab" if figures[f"twice_{side}"]]
+    told = [said("%(n)s layers of %(model)s stand for a layer of the other that another stands for too",
+                 n=str(figures[f"twice_{side}"]), model=side.upper()) for side in "ab" if figures[f"twice_{side}"]]
     names = ("layers", "neurons", "experts", "width")
     differ = [name for name in names if figures[f"{name}_a"] != figures[f"{name}_b"]]
-    told += [f"{name}: {figures[f'{name}_a']} in A, {figures[f'{name}_b']} in B" for name in differ]
+    told += [said("%(name)s %(a)s in A, %(b)s in B", name=_names()[name], a=str(figures[f"{name}_a"]),
+                  b=str(figures[f"{name}_b"])) for name in differ]
     if not figures["in_order"]:
-        told.append("the layers stand in another order")
-    says = "; ".join(told) or "The same count of layers, neurons and experts"
-    return Evidence("parts", "context", f"{says[0].upper()}{says[1:]}.", figures)
+        told.append(said("the layers stand in another order"))
+    if not told:
+        return Evidence("parts", "context", said("The same count of layers, neurons and experts."), figures)
+    return Evidence("parts", "context", said("Their parts differ: %(what)s.", what=clauses(told)), figures)
+
+
+def _names() -> dict[str, str]:
+    return {"layers": said("layers"), "neurons": said("neurons"), "experts": said("experts"), "width": said("width")}
 
 
 def _twice(pair: Compared, axis: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from headwater.trace.compared import Compared, bits_per_number
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judgement import Evidence
+from headwater.trace.said import said
 
 
 def lattice_share(print_: Fingerprint) -> float:
@@ -22,8 +23,9 @@ def look(pair: Compared) -> Evidence:
     shares = [lattice_share(print_) for print_ in (pair.a, pair.b)]
     figures = {"bits_a": round(bits[0], 1), "bits_b": round(bits[1], 1),
                "lattice_a": round(shares[0], 3), "lattice_b": round(shares[1], 3)}
-    says = f"A keeps {bits[0]:.1f} bits a number, B {bits[1]:.1f}; on few values lie {shares[0]:.0%} of A's blocks " \
-           f"and {shares[1]:.0%} of B's."
+    says = said("A keeps %(bits_a)s bits a number, B %(bits_b)s; on few values lie %(share_a)s of A's blocks and "
+                "%(share_b)s of B's.", bits_a=f"{bits[0]:.1f}", bits_b=f"{bits[1]:.1f}", share_a=f"{shares[0]:.0%}",
+                share_b=f"{shares[1]:.0%}")
     return Evidence("precision", "context", says, figures)
 
 
