@@ -24,6 +24,7 @@ from headwater.core.types import (
     Dispute,
     Edge,
     Event,
+    FilmVote,
     Finding,
     FoundConversation,
     Job,
@@ -351,6 +352,10 @@ class Films(Protocol):
     def update(self, film_id: str, **fields: Any) -> KeptFilm | None:
         """None if it was deleted meanwhile."""
 
+    def change(self, film_id: str, edition: int, **fields: Any) -> KeptFilm | None:
+        """The same for an order that is queued and of this edition, which is counted up; None, and nothing written, for
+        any other."""
+
     def delete(self, film: KeptFilm) -> None: ...
 
     def marks(self) -> Iterator[tuple[str, bytes]]:
@@ -358,6 +363,21 @@ class Films(Protocol):
 
     def unfinished(self, account_id: int) -> int:
         """How many of the account's are queued or running."""
+
+
+class FilmVotes(Protocol):
+    """What people said of pairs of films they saw without names: one vote a person and pair."""
+
+    def add(self, vote: FilmVote) -> None:
+        """Raises Conflict if the person has voted on this pair."""
+
+    def find(self, account_id: int, a: str, b: str) -> FilmVote | None: ...
+
+    def all(self, account_id: int | None, *, limit: int) -> list[FilmVote]:
+        """The newest first; account_id None: everybody's."""
+
+    def pairs(self, account_id: int) -> set[tuple[str, str]]:
+        """(a, b) of all the account has voted on."""
 
 
 class Accounts(Protocol):
@@ -545,22 +565,6 @@ class Lineage(Protocol):
         """Forget the fingerprints that stand nowhere any more; their ids."""
 
 
-class Progress(Protocol):
-    """What running work is handed: it says how far it is, and hears that it should stop."""
-
-    def __call__(self, done: int, total: int | None = None, *, stage: str | None = None,
-                 unit: str | None = None) -> None:
-        """Raises Cancelled if the job was cancelled or the process is stopping."""
-
-
-class Cancelled(Exception):
-    """Raised inside work by its progress call; the executor turns it into the state."""
-
-
-Work = Callable[[dict[str, Any], Progress], dict[str, Any] | None]
-"""A job's body: payload in, result out. May be run again after a crash, so it must be idempotent."""
-
-
 class Behaviours(Protocol):
     """How closed models answer beside models of this hub, and the answers themselves while they are gathered."""
 
@@ -587,6 +591,22 @@ class Behaviours(Protocol):
 
     def forget(self, before: float) -> None:
         """Drop answers that came in before that."""
+
+
+class Progress(Protocol):
+    """What running work is handed: it says how far it is, and hears that it should stop."""
+
+    def __call__(self, done: int, total: int | None = None, *, stage: str | None = None,
+                 unit: str | None = None) -> None:
+        """Raises Cancelled if the job was cancelled or the process is stopping."""
+
+
+class Cancelled(Exception):
+    """Raised inside work by its progress call; the executor turns it into the state."""
+
+
+Work = Callable[[dict[str, Any], Progress], dict[str, Any] | None]
+"""A job's body: payload in, result out. May be run again after a crash, so it must be idempotent."""
 
 
 class Jobs(Protocol):

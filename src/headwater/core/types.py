@@ -543,6 +543,7 @@ class KeptFilm:
     error: the sentence of why not. mark: film/mark.py's, to find it again. external_id: the asker's own name for it.
     edition: counts the changes made to the order while it waited. wish: "finish" once its maker was asked to keep what
     there is.
+    noted: what its engine wants to know when the work is begun again (its order's id at another server).
     """
 
     id: str
@@ -563,6 +564,24 @@ class KeptFilm:
     finished_at: float | None
     edition: int = 0
     wish: str | None = None
+    noted: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FilmVote:
+    """Which of two films somebody who did not see their names liked better. a, b: the films' ids, a < b. said: "a",
+    "b", "tie" or "bad" (neither). seed: of which side each was on. made_a, made_b: what made them (`model`, `engine`,
+    `revision`, ...), so that a vote can be counted when the films are gone."""
+
+    account_id: int
+    a: str
+    b: str
+    seed: int
+    said: str
+    made_a: dict[str, Any]
+    made_b: dict[str, Any]
+    prompt: str
+    at: float
 
 
 # --- what runs

@@ -292,7 +292,6 @@ disputes = Table(
     sqlite_autoincrement=True,
 )
 
-# --- what happened, and what is to be done
 # What was asked of a closed model to hold it beside one of ours; the id is made of who was asked, and of which revision.
 behaviours = Table(
     "behaviours", metadata,
@@ -316,6 +315,7 @@ answers = Table(
     Column("at", Float, nullable=False, index=True),
 )
 
+# --- what happened, and what is to be done
 
 events = Table(
     "events", metadata,
@@ -484,5 +484,21 @@ films = Table(
     # edition: counts the changes of an order that waits; wish: "finish" once its maker is asked to keep what there is.
     Column("edition", Integer, nullable=False, server_default=text("0")),
     Column("wish", Key),
+    Column("noted", JSON),
     Index("ix_films_account_id_created_at_id", "account_id", "created_at", "id"),
+)
+
+# Of two films, seen side by side without their names. A vote outlives the films: made_a and made_b say what they were.
+film_votes = Table(
+    "film_votes", metadata,
+    _account_id(primary_key=True),
+    Column("a", Key, primary_key=True),
+    Column("b", Key, primary_key=True),
+    Column("seed", BigInteger, nullable=False),
+    Column("said", Key, nullable=False),
+    Column("made_a", JSON, nullable=False),
+    Column("made_b", JSON, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_film_votes_at", "at"),
 )

@@ -17,6 +17,7 @@ from headwater.core.ports import (
     Deltas,
     Files,
     Films,
+    FilmVotes,
     History,
     Holdings,
     Lineage,
@@ -46,6 +47,7 @@ class Records:
     films: Films
     deltas: Deltas
     behaviours: Behaviours
+    film_votes: FilmVotes
 
     def close(self) -> None:
         self.engine.dispose()
@@ -64,6 +66,7 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     from headwater.storage.records.conversations import SqlConversations
     from headwater.storage.records.deltas import SqlDeltas
     from headwater.storage.records.files import SqlFiles
+    from headwater.storage.records.film_votes import SqlFilmVotes
     from headwater.storage.records.films import SqlFilms
     from headwater.storage.records.history import SqlHistory
     from headwater.storage.records.holdings import SqlHoldings
@@ -77,4 +80,4 @@ def open_records(database_url: str | None, data: Path, now: Callable[[], float] 
     return Records(database.engine, database, SqlRepos(database), SqlHistory(database), SqlHoldings(database),
                    SqlAccounts(database), SqlBus(database), SqlSpending(database), SqlResponses(database),
                    SqlConversations(database), SqlFiles(database), SqlLineage(database), SqlFilms(database),
-                   SqlDeltas(database), SqlBehaviours(database))
+                   SqlDeltas(database), SqlBehaviours(database), SqlFilmVotes(database))
