@@ -1,4 +1,6 @@
-"""Gather the words of the pages and bring the catalogues up to date. For maintainers: `make messages`.
+"""Gather the words of the pages, and the sentences of trace they show, and bring the catalogues up to date.
+
+For maintainers: `make messages`.
 
 New messages come in empty, messages no page says any more go out; tests/web/test_words.py refuses empty ones.
 """
@@ -15,6 +17,7 @@ from babel.messages.pofile import read_po, write_po
 WEB = Path(__file__).parents[1] / "src" / "headwater" / "web"
 METHODS = [("pages/**.py", "python"), ("pages/**.html", "jinja2"), ("parts/**.html", "jinja2")]
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "translate": None}
+TRACE = WEB.with_name("trace")
 
 # Without dates, so that nothing changes when no word does.
 HEADER = """# The words of the pages. `make messages` keeps the list; the words are written by hand.
@@ -32,7 +35,9 @@ msgstr ""
 def gather() -> Catalog:
     """Every message of the pages, as a template catalogue."""
     catalog = Catalog(project="headwater", charset="utf-8")
-    found = extract_from_dir(WEB, METHODS, keywords=KEYWORDS, comment_tags=())
+    found = [*extract_from_dir(WEB, METHODS, keywords=KEYWORDS, comment_tags=()),
+             *((f"trace/{path}", *rest) for path, *rest in
+               extract_from_dir(TRACE, [("**.py", "python")], keywords={"said": None}, comment_tags=()))]
     for path, _line, message, _comments, context in sorted(found, key=lambda row: (row[0], row[1])):
         # Files without lines: line numbers would change with every edit.
         catalog.add(message, locations=[(path, 1)], context=context)

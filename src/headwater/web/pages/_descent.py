@@ -1,14 +1,18 @@
 """What pages say of descent, in the visitor's language: a family as a drawing, and whole sentences of the judge.
 
-The judge speaks English. Those of its sentences that are always the same are listed here for the catalogues; the ones
-with figures in them are shown as they are.
+The judge speaks English, in sentences that know what they were made of (trace/said.py). Its plain words are listed here
+for the catalogues. A sentence of a record of before knows nothing and is shown as it is, marked as English.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
+
 from headwater.trace.lineage import Family, Relative
+from headwater.trace.said import Said
 from headwater.web.family_tree import Badge, Drawing, Member, Tie, draw
 from headwater.web.words import Words
 
@@ -58,9 +62,23 @@ def _badge(family: Family, relative: Relative) -> Badge:
     return "open" if relative.order == "open" else "found"
 
 
-def in_words(words: Words, text: str | None) -> str | None:
+def in_words(words: Words, text: str) -> str:
     """The judge's sentence or words in the visitor's language, where they are in the catalogue."""
-    return words.gettext(text) if text else None
+    if not isinstance(text, Said):
+        return words.gettext(text)
+    places = {name: in_words(words, value) if isinstance(value, Said) else value for name, value in
+              text.places.items()}
+    return words.gettext(text.template) % places if places else words.gettext(text.template)
+
+
+def told_in(words: Words) -> Callable[[str], Markup]:
+    """For templates: a sentence in the visitor's language, else in English and marked so."""
+    def told(text: str) -> Markup:
+        if isinstance(text, Said) or words.gettext(text) != text:
+            return escape(in_words(words, text))
+        return Markup('<span translate="no" lang="en">{}</span>').format(text)
+
+    return told
 
 
 def operations(words: Words, operation: str | None) -> list[str]:
