@@ -27,6 +27,8 @@ from headwater.core.film import (
     work_of,
 )
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
+from headwater.film.elsewhere import admit
+from headwater.film.learned import estimate as estimate
 from headwater.film import Film
 
 PROMPT_MAX = 4_000
@@ -118,6 +120,7 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
         raise BadInput(f"{engine.name} has no motion brush.", hint="Leave the masks out, or choose another model.")
     if asked.points and not capabilities.points:
         raise BadInput(f"{engine.name} knows no points of a face.", hint="Leave the points out.")
+    admit(film, engine, folder)
     if asked.last and not capabilities.last_frame:
         raise BadInput(f"{engine.name} cannot end a film with a given picture.", hint="Leave the last picture out.")
     for picture in asked.staged:
