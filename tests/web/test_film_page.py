@@ -140,7 +140,7 @@ def test_a_photo_too_large_is_refused_while_it_arrives(http):
 
 def test_the_page_of_a_film_tells_what_made_it(http):
     text = http.get(f"/film/watch/{DONE}").text
-    for told in ("headwater/plain", "plain 1", "zoom +4", ">7<", "96 × 72", "whole, signed here", "Made of",
+    for told in ("headwater/plain", "(Pillow ", "zoom +4", ">7<", "96 × 72", "whole, signed here", "Made of",
                  "a photo set in motion; nothing was generated", "A note to read.", "Apache-2.0"):
         assert told in text, told
     assert "The film needs more memory." in http.get(f"/film/watch/video_{'e' * 32}").text

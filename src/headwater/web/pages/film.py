@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from headwater.core.errors import BadInput, HeadwaterError
-from headwater.core.film import AXES
+from headwater.core.film import AXES, Capabilities, Point
 from headwater.core.types import Access, Actor, KeptFilm, Staged
 from headwater.film import Film
+from headwater.film.landmarks import find_points
 from headwater.film.models import find_all
-from headwater.film.order import BUILT_IN, FPS, PHOTO_MAX, SECONDS, Asked, estimate, order, plan
+from headwater.film.order import BUILT_IN, PHOTO_MAX, estimate, offered, order, plan
 from headwater.web.pages._film import Shown, film_of, form_of, person, shown
+from headwater.web.pages._film_form import asked_of, forget
 from headwater.web.pages._film_terms import terms
 from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page
 
@@ -28,6 +29,7 @@ SIZES = ("1280x720", "720x1280", "960x720", "720x720", "640x480", "480x480")
 RATES = (12, 24, 30)
 EACH = 24
 LATELY = 8
+CONTROLS = ("camera", "brushes", "points", "last_frame", "negative", "steps", "guidance", "extend")
 """Films that came to nothing are shown so many at a time."""
 PEOPLE = {"none": "no people can be recognised", "agreed": "people can be recognised and agreed"}
 
@@ -66,65 +68,68 @@ async def planned(request: Request, who: VisitorDep) -> Response:
     person(who.actor)
     try:
         said, photo = await form_of(request, here, "photo", PHOTO_MAX)
-        data = await asyncio.to_thread(_plan, request, who.actor, said, photo)
     except HeadwaterError as error:
-        if error.status in (401, 403):
-            raise
-        data = {"problem": error, "planned": None}
-    return page(request, "parts/film_plan.html", **data)
+        return page(request, "parts/film_plan.html", problem=error, planned=None, can=None, offers="")
+    data = await asyncio.to_thread(_plan, request, who.actor, said, photo)
+    return page(request, "parts/film_plan.html", **data, offers=_offers(data["can"]))
+
+
+@router.post("/film/points", dependencies=OWN_FORM)
+async def points(request: Request, who: VisitorDep) -> Response:
+    """Where faces are seen in the photo of the form, as JSON {"points": {name: [x, y]}} or {"problem"}."""
+    here = film_of(request)
+    person(who.actor)
+    try:
+        said, photo = await form_of(request, here, "photo", PHOTO_MAX)
+        if photo is None:
+            raise BadInput("There is no photo to look at.")
+        wants = {name: value for name, value in said.items() if name in ("model", "prompt", "size")}
+        found = await asyncio.to_thread(_find, here, who.actor, wants, photo)
+    except HeadwaterError as error:
+        return JSONResponse({"problem": f"{error.message} {error.hint or ''}".strip()}, error.status)
+    return JSONResponse({"points": found}, headers={"Cache-Control": "no-store"})
+
+
+def _find(here: Film, actor: Actor, said: dict[str, str], photo: Staged) -> dict[str, Point]:
+    try:
+        return find_points(here, actor, asked_of(here, said), photo)
+    finally:
+        forget(photo)
 
 
 def _order(request: Request, actor: Actor, said: dict[str, str], photo: Staged | None) -> KeptFilm:
-    here = film_of(request)
+    here, asked = film_of(request), None
     try:
-        asked = _asked(said)
+        asked = asked_of(here, said)
         if photo is not None and said.get("people") not in PEOPLE:
             raise BadInput(_gettext(request)("Say whether people can be recognised in the photo, and agree."))
     except BaseException:
-        _forget(photo)
+        forget(photo, *(asked.staged if asked else ()))
         raise
-    return order(here, actor, person(actor, Access.WRITE), asked, photo)  # consumes the photo
+    return order(here, actor, person(actor, Access.WRITE), asked, photo)  # consumes the pictures
 
 
 def _plan(request: Request, actor: Actor, said: dict[str, str], photo: Staged | None) -> dict[str, Any]:
-    here = film_of(request)
+    """What parts/film_plan.html names. Without a photo and words there is nothing to plan, only a model to tell of."""
+    here, app = film_of(request), app_of(request)
+    asked, can, problem = None, None, None
     try:
-        normalised = plan(here, actor, _asked(said), photo)
+        can = offered(here, actor, said.get("model", ""), photo is not None)
+        if photo is None and not said.get("prompt", "").strip():
+            return {"problem": None, "planned": None, "can": can}
+        asked = asked_of(here, said)
+        normalised = plan(here, actor, asked, photo)
         made = normalised.request
-        return {"problem": None, "planned": normalised, "takes": estimate(here, normalised),
-                "generates": here.engines[made.engine].describe(made.folder).generates,
-                "terms": terms(app_of(request).hub, actor, made.model)}
+        return {"problem": None, "planned": normalised, "takes": estimate(here, normalised), "can": can,
+                "generates": can.generates,
+                "terms": terms(app.hub, app.trace, actor, made.model, made.revision)}
+    except HeadwaterError as error:
+        if error.status in (401, 403):
+            raise
+        problem = error
     finally:
-        _forget(photo)
-
-
-def _asked(said: dict[str, str]) -> Asked:
-    """Raises BadInput, naming the field."""
-    axis, strength = said.get("axis", ""), _number(said, "strength") or 0.0
-    width, cross, height = said.get("size", "").partition("x")
-    if cross and not (width.isdigit() and height.isdigit() and len(width + height) < 10):
-        raise BadInput("size: is not like 1280x720.")
-    fps, seed = _number(said, "fps"), said.get("seed", "").strip()
-    if seed and not (seed.isdecimal() and len(seed) < 20):
-        raise BadInput("seed: must be a whole number.")
-    return Asked(
-        prompt=said.get("prompt", "").strip(), model=said.get("model", ""), negative=said.get("negative", "").strip(),
-        seconds=_number(said, "seconds"), fps=int(fps) if fps is not None else None,
-        size=(int(width), int(height)) if cross else None, seed=int(seed) if seed else None,
-        preset=said.get("preset") or "normal", camera={axis: strength} if axis else {})
-
-
-def _number(said: dict[str, str], name: str) -> float | None:
-    text = said.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not abs(number) < 1e6:
-        raise BadInput(f"{name}: must be a number.")
-    return number
+        forget(photo, *(asked.staged if asked else ()))
+    return {"problem": problem, "planned": None, "can": can}
 
 
 def _page(request: Request, actor: Actor, said: dict[str, str], *, after: str = "",
@@ -136,10 +141,25 @@ def _page(request: Request, actor: Actor, said: dict[str, str], *, after: str = 
            and not here.engines[name].describe(None).needs_model]
     models = find_all(here, actor)
     said.setdefault("model", next((one.repo.full_name for one in models if one.engine in BUILT_IN), ""))
+    can = _can(here, actor, said["model"])
     return page(request, "film.html", status=status, signed_in=True, said=defaultdict(str, said), problem=problem,
-                axes=AXES, sizes=SIZES, rates=RATES, defaults={"seconds": f"{SECONDS:g}", "fps": str(FPS)}, own=own,
+                axes=AXES, sizes=SIZES, rates=RATES, own=own,
                 models=[one.repo.full_name for one in models], photo_max=PHOTO_MAX,
-                later=bool(after), planned=None, tells=_words(request), **_films(here, actor, after))
+                later=bool(after), planned=None, can=can, offers=_offers(can), tells=_words(request),
+                **_films(here, actor, after))
+
+
+def _can(here: Film, actor: Actor, model: str) -> Capabilities | None:
+    """None for a model that cannot be had: what the form then says is said by the order."""
+    try:
+        return offered(here, actor, model, True)
+    except HeadwaterError:
+        return None
+
+
+def _offers(can: Capabilities | None) -> str:
+    """The controls that have an effect and the kinds of film, in words the page marks its fields with."""
+    return " ".join([name for name in CONTROLS if can and getattr(can, name)] + sorted(can.kinds if can else ()))
 
 
 def _films(here: Film, actor: Actor, after: str) -> dict[str, Any]:
@@ -156,17 +176,22 @@ def _films(here: Film, actor: Actor, after: str) -> dict[str, Any]:
 
 
 def _words(request: Request) -> dict[str, str]:
-    """What film.js says, in the visitor's language."""
+    """What the scripts say, in the visitor's language."""
     _ = _gettext(request)
     return {"no_picture": _("This is no picture the browser can show; it may still be one the hub can read."),
             "too_large": _("The photo is too large: at most {size} are taken."),
-            "offline": _("The hub did not answer.")}
+            "offline": _("The hub did not answer."),
+            "area": _("Area {n}"), "still": _("Keeps still"),
+            "painted": _("{area}: {share} % of the photo, a way of {points} points"),
+            "no_way": _("{area}: {share} % of the photo; draw the way it takes"),
+            "keeps": _("{area}: {share} % of the photo"), "nothing": _("{area}: nothing painted yet"),
+            "at": _("{x} % from the left, {y} % from the top"),
+            "looking": _("Looking for faces"), "faces": _("{n} points on {faces} faces: move those that sit wrong."),
+            "no_face": _("No face was found. Put these points on one, and it is looked for there."),
+            "left_eye": _("Left eye"), "right_eye": _("Right eye"), "nose": _("Nose"), "mouth": _("Mouth"),
+            "chin": _("Chin"), "face": _("Face {n}")}
 
 
 def _gettext(request: Request) -> Any:
     return request.state.visitor.words.gettext
 
-
-def _forget(photo: Staged | None) -> None:
-    if photo:
-        Path(photo.path).unlink(missing_ok=True)

@@ -65,10 +65,11 @@ def remove(request: Request, who: VisitorDep, film: str) -> Response:
 
 def _page(request: Request, here: Film, actor: Actor, account: Account, kept: KeptFilm,
           problem: HeadwaterError | None = None) -> Response:
-    one = shown(here, kept)
+    app, one = app_of(request), shown(here, kept)
     told, why = _credential(here, account, one.film)
     return page(request, "film_watch.html", status=problem.status if problem else 200, one=one, problem=problem,
-                credential=told, unread=why, terms=terms(app_of(request).hub, actor, kept.asked["model"]),
+                credential=told, unread=why,
+                terms=terms(app.hub, app.trace, actor, kept.asked["model"], kept.asked["revision"]),
                 recipe=json.dumps(told.recipe, indent=2, ensure_ascii=False) if told and told.recipe else None,
                 sources=SOURCES)
 

@@ -1,28 +1,51 @@
-// Ordering a film: shows the photo, and asks the hub what the form would make each time it changes. The form works
-// without it.
+// Ordering a film: shows the photo, and asks the hub what the form would make each time it changes. What the chosen
+// model cannot follow is not offered. The form works without this; only painting and correcting do not.
 
 import { drops } from "./film-drop.js";
+import { painter } from "./film-paint.js";
+import { pointer } from "./film-points.js";
 
-const SIDE = 512;
+const SHOWN = 960;
+const SENT = 512;
 const form = document.getElementById("film");
 if (form) {
   const words = JSON.parse(form.dataset.words);
-  const [input, look, ask, clear, chosen, plan, people, go] = ["photo", "look", "ask", "clear", "chosen", "plan",
-    "people", "go"].map((id) => document.getElementById(id));
+  const [input, look, over, stage, ask, clear, chosen, plan, people, go, paint, face] = ["photo", "look", "over", "stage",
+    "ask", "clear", "chosen", "plan", "people", "go", "paint", "face"].map((id) => document.getElementById(id));
   let small = null;
   let turn = 0;
   let held = 0;
   let waiting;
 
-  // What stands for the photo in a question: of its shape, and quick to send.
-  async function shrink(file) {
+  const soon = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(estimate, 350);
+  };
+  const brushes = painter({ over, panel: paint, words, changed: soon });
+  const points = pointer({ stage, panel: face, words, ask: faces, changed: soon });
+  // Both when the form is sent and when it is asked about.
+  form.addEventListener("formdata", (event) => {
+    brushes.add(event.formData);
+    points.add(event.formData);
+  });
+
+  const jpeg = (canvas) => new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.85));
+
+  function fitted(canvas, picture, side) {
+    const scale = Math.min(1, side / Math.max(picture.width, picture.height));
+    canvas.width = Math.max(1, Math.round(picture.width * scale));
+    canvas.height = Math.max(1, Math.round(picture.height * scale));
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    return canvas;
+  }
+
+  // What stands for the photo in a question is of its shape, and quick to send.
+  async function read(file) {
     const picture = await createImageBitmap(file);
-    const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
-    look.width = Math.max(1, Math.round(picture.width * scale));
-    look.height = Math.max(1, Math.round(picture.height * scale));
-    look.getContext("2d").drawImage(picture, 0, 0, look.width, look.height);
+    fitted(look, picture, SHOWN);
+    const made = await jpeg(fitted(document.createElement("canvas"), picture, SENT));
     picture.close();
-    return new Promise((done) => look.toBlob(done, "image/jpeg", 0.85));
+    return made;
   }
 
   async function take(file) {
@@ -31,7 +54,7 @@ if (form) {
     people.hidden = !file;
     clear.hidden = !file;
     chosen.textContent = file ? file.name : "";
-    look.hidden = true;
+    stage.hidden = true;
     ask.hidden = false;
     if (file && file.size > Number(form.dataset.most)) {
       chosen.textContent = words.too_large.replace("{size}", `${Math.floor(form.dataset.most / 1e6)} MB`);
@@ -41,22 +64,34 @@ if (form) {
     }
     if (file) {
       try {
-        const made = await shrink(file);
+        const made = await read(file);
         if (mine !== held) return;
         small = made;
-        look.hidden = false;
+        stage.hidden = false;
         ask.hidden = true;
       } catch {
         chosen.textContent = `${file.name}: ${words.no_picture}`;
       }
     }
+    brushes.reset(look.width, look.height);
+    points.forget();
     estimate();
+  }
+
+  async function faces() {
+    const said = new FormData();
+    for (const name of ["model", "prompt", "size"]) said.set(name, form.elements[name].value);
+    said.set("photo", await jpeg(look), "photo");
+    try {
+      return await (await fetch("/film/points", { method: "POST", body: said })).json();
+    } catch {
+      return { problem: words.offline };
+    }
   }
 
   async function estimate() {
     const mine = ++turn;
     const said = new FormData(form);
-    if (!input.files.length && !said.get("prompt")) return;
     said.delete("photo");
     if (input.files.length) said.append("photo", small ?? input.files[0], "photo");
     try {
@@ -65,28 +100,45 @@ if (form) {
       if (mine === turn && answer.ok) {
         // A page of this hub, read as a document of its own: nothing in it runs.
         plan.replaceChildren(...new DOMParser().parseFromString(text, "text/html").body.childNodes);
+        offer();
       }
     } catch {
       if (mine === turn) plan.textContent = words.offline;
     }
   }
 
-  const soon = () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(estimate, 350);
-  };
+  // Only what the chosen model can follow.
+  function offer() {
+    const told = document.getElementById("can");
+    if (!told) return;
+    const can = new Set(told.dataset.can.split(" "));
+    if (small) can.add("photo");
+    for (const field of form.querySelectorAll("[data-needs]")) {
+      field.hidden = !field.dataset.needs.split(" ").every((need) => can.has(need));
+    }
+    form.elements.seconds.max = told.dataset.seconds;
+    for (const one of form.elements.size.options) {
+      one.hidden = one.value !== "" && Math.max(...one.value.split("x")) > Number(told.dataset.side);
+    }
+    follow();
+  }
+
   drops(document.getElementById("drop"), input, "image/", take);
   clear.addEventListener("click", () => {
     input.value = "";
     take(null);
     input.focus();
   });
-  form.addEventListener("input", (event) => { if (event.target !== input && event.target.name !== "people") soon(); });
+  const own = new Set(["photo", "people", "area", "tool", "brush"]);
+  form.addEventListener("input", (event) => { if (!own.has(event.target.name)) soon(); });
   form.addEventListener("submit", () => { go.setAttribute("aria-disabled", "true"); });
+  for (const panel of [paint, face]) {
+    panel.addEventListener("toggle", () => stage.classList.toggle("painting", paint.open));
+  }
   // A way of moving is chosen by its name; without one the strength says nothing.
   const axis = document.getElementById("axis");
   const strength = document.getElementById("strength").closest(".field");
-  const follow = () => { strength.hidden = !axis.value; };
+  function follow() { strength.hidden = !axis.value || axis.closest(".field").hidden; }
   axis.addEventListener("change", follow);
   follow();
   // The browser itself then asks for the answer before it sends.
