@@ -20,7 +20,7 @@ def client_python(version: str) -> Path:
 def torch_python() -> Path:
     """The python of an environment with torch and the libraries that load models and datasets from a hub."""
     # torch first and alone: asked for together, pip may take a newer one than there are CPU wheels for.
-    return _environment("torch", ["torch==2.13.0"], ["transformers", "diffusers", "datasets", "accelerate"])
+    return _environment("torch", ["torch==2.13.0"], ["transformers", "diffusers", "datasets", "accelerate", "ftfy"])
 
 
 def model_clients_python() -> Path:

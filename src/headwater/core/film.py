@@ -68,6 +68,8 @@ class FilmRequest:
     preset: Literal["draft", "normal", "best"] = "normal"
     points: dict[str, Point] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of the model's files, by path, where they are known: what is kept of a part is kept by them."""
 
     @property
     def frames(self) -> int:
@@ -162,7 +164,7 @@ class GivenUp(Exception):
 class FilmEngine(Protocol):
     """Makes the frames of a film. Runs in a child process of its own, under limits; knows no hub and no database.
 
-    What not every engine has, asked by the functions below: `warm`, `work`, `reads`.
+    What not every engine has, asked by the functions below: `warm`, `work`, `index`.
     """
 
     name: str
