@@ -67,3 +67,13 @@ def test_a_deleted_film_is_gone_and_is_not_changed_back_to_life(world):
     world.records.films.delete(film)
     assert world.records.films.get(film.id) is None and list(world.records.films.marks()) == []
     assert world.records.films.update(film.id, state="done") is None
+
+
+def test_an_order_that_waits_is_changed_by_whoever_saw_it_last(world):
+    film = asked(world)
+    changed = world.records.films.change(film.id, 0, asked={"prompt": "he waves"})
+    assert (changed.asked, changed.edition) == ({"prompt": "he waves"}, 1)
+    assert world.records.films.change(film.id, 0, asked={"prompt": "late"}) is None
+    world.records.films.update(film.id, state="running")
+    assert world.records.films.change(film.id, 1, asked={"prompt": "late"}) is None
+    assert world.records.films.get(film.id).asked == {"prompt": "he waves"}

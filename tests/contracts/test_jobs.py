@@ -439,3 +439,73 @@ def test_the_tables_columns_are_those_of_a_job_and_three_of_the_executor():
     from headwater.core.types import Job
 
     assert set(table.c.keys()) == {f.name for f in fields(Job)} | {"heartbeat_at", "cancel_requested", "owner"}
+
+
+def test_jobs_are_taken_in_the_order_of_the_line_and_held_ones_let_others_by(executor):
+    jobs = executor(start=False)
+    ids = [jobs.enqueue("echo", {"n": n}, title="echo", by="anna").id for n in range(4)]
+    jobs.rearrange("echo", lambda line: [line[2], line[0], line[3], line[1]])
+    jobs.hold(ids[0])
+    jobs.rename(ids[1], "said anew")
+    assert [job.id for job in jobs.waiting("echo")] == [ids[2], ids[0], ids[3], ids[1]]
+    assert [job.held for job in jobs.waiting("echo")] == [False, True, False, False]
+    with pytest.raises(BadInput):
+        jobs.rearrange("echo", lambda line: line[:2])
+    jobs.start()
+    ended = [wait_for(lambda job_id=job_id: (job := jobs.get(job_id)).state is JobState.DONE and job)
+             for job_id in (ids[2], ids[3], ids[1])]
+    assert [job.started_at for job in ended] == sorted(job.started_at for job in ended)
+    assert ended[2].title == "said anew" and jobs.get(ids[0]).state is JobState.QUEUED
+    jobs.hold(ids[0], False)
+    wait_for(lambda: jobs.get(ids[0]).state is JobState.DONE)
+
+
+def test_a_running_job_that_is_held_is_given_back_and_runs_again_when_it_is_let_go(executor):
+    jobs, other = executor(start=False), executor(start=False)
+    runs = []
+
+    def work(payload, progress):
+        runs.append(1)
+        while len(runs) < 2:
+            progress(1)
+            time.sleep(0.01)
+
+    jobs.register("long", work)
+    jobs.start()
+    job = jobs.enqueue("long", {}, title="long", by="anna")
+    wait_for(lambda: runs)
+    other.hold(job.id)  # another hub's word reaches it with the next sign of life
+    held = wait_for(lambda: (now := jobs.get(job.id)).state is JobState.QUEUED and now)
+    assert held.held and held.attempts == 0
+    time.sleep(0.3)
+    assert len(runs) == 1
+    jobs.hold(job.id, False)
+    wait_for(lambda: jobs.get(job.id).state is JobState.DONE)
+
+
+def test_a_kind_that_is_paused_waits_in_every_process_and_others_go_on(executor):
+    jobs, other = executor(start=False), executor(start=False)
+    jobs.register("film", lambda payload, progress: None)
+    other.pause("film", "anna")
+    other.pause("film", "bob")
+    assert jobs.paused() == {"film"}
+    jobs.start()
+    waits, goes = (jobs.enqueue(kind, {}, title=kind, by="anna") for kind in ("film", "echo"))
+    wait_for(lambda: jobs.get(goes.id).state is JobState.DONE)
+    assert jobs.get(waits.id).state is JobState.QUEUED
+    other.go_on("film")
+    wait_for(lambda: jobs.get(waits.id).state is JobState.DONE)
+
+
+def test_two_who_order_a_line_at_once_leave_every_job_in_it_once(executor):
+    jobs = executor(start=False)
+    jobs.register("fair", lambda payload, progress: None, fair=True)
+    ids = [jobs.enqueue("fair", {}, title="", by="ab"[n % 2]).id for n in range(6)]
+    threads = [threading.Thread(target=lambda: [jobs.rearrange("fair", lambda line: [*line[1:], line[0]])
+                                                for _ in range(10)]) for _ in range(2)]
+    [one.start() for one in threads]
+    more = [jobs.enqueue("fair", {}, title="", by="c").id for _ in range(4)]
+    [one.join() for one in threads]
+    line = jobs.waiting("fair")
+    assert sorted(job.id for job in line) == sorted(ids + more)
+    assert len({job.place for job in line}) == 10

@@ -18,7 +18,6 @@ from headwater.core.film import (
     PIXELS_MAX,
     Brush,
     Capabilities,
-    Estimate,
     FilmEngine,
     FilmRequest,
     Normalised,
@@ -27,13 +26,13 @@ from headwater.core.film import (
     work_of,
 )
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
+from headwater.film import Film
 from headwater.film.elsewhere import admit
 from headwater.film.learned import estimate as estimate
-from headwater.film import Film
+from headwater.film.parts import bare, laid_out, pinned
 
 PROMPT_MAX = 4_000
 PHOTO_MAX = 25_000_000
-LEARNED_FROM = 50
 FILES_MAX = 100_000
 PURPOSE = "film"
 SIDE_MIN, SIDE_MAX, DEFAULT_SIDE = 64, 4_096, 720
@@ -80,21 +79,31 @@ def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Stage
     Raises BadInput (what the engine cannot do, or a picture it cannot read), ModelNotFound, TooLarge, Busy.
     """
     try:
-        normalised = plan(film, actor, asked, photo)
+        normalised = checked(film, actor, account, asked, photo)
         if film.films.unfinished(account.id) >= film.settings.film_queue_user_max:
             raise Busy("You have as many films waiting as one account may.", retry_after=30,
                        hint="Wait for one to be done, or cancel one.")
         kept_photo = keep_file(film, account, photo, "photo", media_type(photo.path)) if photo else None
         named = _keep_others(film, account, asked)
     finally:
-        for staged in [*asked.staged, *([photo] if photo else [])]:
-            Path(staged.path).unlink(missing_ok=True)
+        forget(asked, photo)
     kept = KeptFilm(
-        f"video_{secrets.token_hex(16)}", account.id, None, "queued", _plain(normalised) | named,
+        f"video_{secrets.token_hex(16)}", account.id, None, "queued", plain(film, normalised, asked) | named,
         kept_photo.id if kept_photo else None, None, None, None, None, None, None, asked.remixed_from,
         asked.external_id, film.now(), None)
     film.films.add(kept)
     return _enqueue(film, kept, account.name)
+
+
+def checked(film: Film, actor: Actor, account: Account, asked: Asked, photo: Staged | None) -> Normalised:
+    """The plan of an order that is meant: also what the account may order is looked at. Raises as order()."""
+    return plan(film, actor, asked, photo)
+
+
+def forget(asked: Asked, photo: Staged | None) -> None:
+    """Drop what was received for an order."""
+    for staged in [*asked.staged, *([photo] if photo else [])]:
+        Path(staged.path).unlink(missing_ok=True)
 
 
 def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normalised:
@@ -103,16 +112,18 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
     engine, model, revision, folder = _engine_for(film, actor, asked.model, photo is not None)
     if why := engine.available():
         raise BadInput(f"{engine.name} cannot run here: {why}")
-    shape = _shape(photo) if photo else (16, 9)
-    width, height = asked.size or _fitted(shape)
+    admit(film, engine, folder)
+    capabilities = engine.describe(folder)
+    width, height = asked.size or _fitted(_shape(photo) if photo else None, capabilities)
+    fps = asked.fps or capabilities.fps or FPS
+    seconds = asked.seconds or (capabilities.frames / fps if capabilities.frames else SECONDS)
     draft = FilmRequest(
-        engine.name, "i2v" if photo else "t2v", asked.prompt, asked.seconds or SECONDS, asked.fps or FPS,
+        engine.name, "i2v" if photo else "t2v", asked.prompt, seconds, fps,
         width // 2 * 2, height // 2 * 2, secrets.randbelow(2**31) if asked.seed is None else asked.seed,
         model, revision, folder, asked.negative,
         _pictures(asked, photo), tuple(Brush(Path(mask.path), way) for mask, way in asked.brushes),
         camera=asked.camera, steps=asked.steps, guidance=asked.guidance, preset=asked.preset, points=asked.points,
-        extra=asked.more)  # type: ignore[arg-type]
-    capabilities = engine.describe(folder)
+        extra=laid_out(film, pinned(film, actor, asked.more)))  # type: ignore[arg-type]
     if draft.kind not in capabilities.kinds:
         raise BadInput("This engine needs a photo to begin with." if draft.kind == "t2v" else
                        "This model makes films from words alone.", hint="Choose another model.")
@@ -120,7 +131,6 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
         raise BadInput(f"{engine.name} has no motion brush.", hint="Leave the masks out, or choose another model.")
     if asked.points and not capabilities.points:
         raise BadInput(f"{engine.name} knows no points of a face.", hint="Leave the points out.")
-    admit(film, engine, folder)
     if asked.last and not capabilities.last_frame:
         raise BadInput(f"{engine.name} cannot end a film with a given picture.", hint="Leave the last picture out.")
     for picture in asked.staged:
@@ -142,22 +152,6 @@ def offered(film: Film, actor: Actor, model: str, has_photo: bool) -> Capabiliti
     if why := engine.available():
         raise BadInput(f"{engine.name} cannot run here: {why}")
     return engine.describe(folder)
-
-
-def estimate(film: Film, normalised: Normalised) -> Estimate:
-    """Of the engine, or from films this hub made by the same engine and model: the middle, least and most of them,
-    scaled by pixels."""
-    request = normalised.request
-    work = work_of(film.engines[request.engine], request)
-    done, _ = film.films.page(None, state="done", limit=200)
-    alike = [one.receipt["seconds"] / one.receipt["work"] for one in done
-             if one.receipt and one.receipt.get("engine") == request.engine and not one.receipt.get("draft")
-             and one.asked.get("model") == request.model and one.asked.get("steps") == request.steps]
-    rates = sorted(alike[:LEARNED_FROM])  # the newest: a machine and its load change
-    own = film.engines[request.engine].estimate(request)
-    if len(rates) < 3:
-        return own
-    return Estimate(rates[len(rates) // 2] * work, rates[0] * work, rates[-1] * work, own.memory_bytes)
 
 
 def find(film: Film, account: Account, film_id: str) -> KeptFilm:
@@ -206,9 +200,19 @@ def delete(film: Film, account: Account, kept: KeptFilm) -> None:
 
 def again(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed: Any) -> KeptFilm:
     """A new order of the same with some fields of Asked changed: a new seed unless one is given. Raises as order()."""
+    asked, photo = asked_again(film, account, kept, changed)
+    return order(film, actor, account, replace(asked, remixed_from=kept.id), photo)
+
+
+def asked_again(film: Film, account: Account, kept: KeptFilm,
+                changed: dict[str, Any]) -> tuple[Asked, Staged | None]:
+    """(what was asked for a film, with some fields changed and no seed unless one is among them; its photo). To be
+    given to order(), or forgotten."""
     asked = Asked(**{name: kept.asked[name] for name in (
-        "prompt", "model", "negative", "seconds", "fps", "steps", "guidance", "preset", "camera", "more")},
-        size=(kept.asked["width"], kept.asked["height"]), points=kept.asked.get("points"), remixed_from=kept.id)
+        "prompt", "model", "negative", "seconds", "fps", "steps", "guidance", "preset", "more")},
+        # A move the words named goes with them; one a person set stays.
+        camera=kept.asked.get("camera_said", kept.asked["camera"]),
+        size=(kept.asked["width"], kept.asked["height"]), points=kept.asked.get("points"))
     # By name: what is the first choice now may not have been when the film was made.
     asked = replace(asked, model=f"{asked.model}@{kept.asked['revision']}" if kept.asked["revision"] else
                     f"headwater/{kept.asked['engine']}")
@@ -219,7 +223,7 @@ def again(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed:
                     for one in kept.asked.get("brushes", ()))
     last = _staged(film, account, kept.asked["last"]) if kept.asked.get("last") else None
     staged = film.stage(film.blobs.read(photo.digest), limit=PHOTO_MAX) if photo else None
-    return order(film, actor, account, replace(asked, brushes=brushes, last=last, **changed), staged)
+    return replace(asked, brushes=brushes, last=last, **changed), staged
 
 
 def resume(film: Film) -> int:
@@ -229,7 +233,8 @@ def resume(film: Film) -> int:
         page, _ = film.films.page(None, state=state, limit=1_000)
         for kept in page:
             if kept.job_id is None or film.jobs.get(kept.job_id) is None:
-                _enqueue(film, kept, "headwater")
+                owner = film.find_account(kept.account_id)
+                _enqueue(film, kept, owner.name if owner else "headwater")
                 count += 1
     return count
 
@@ -346,10 +351,15 @@ def _shape(photo: Staged) -> tuple[int, int]:
     return width, height
 
 
-def _fitted(shape: tuple[int, int]) -> tuple[int, int]:
-    """The shape with its longer side DEFAULT_SIDE."""
-    scale = DEFAULT_SIDE / max(shape)
-    return max(SIDE_MIN, round(shape[0] * scale)), max(SIDE_MIN, round(shape[1] * scale))
+def _fitted(shape: tuple[int, int] | None, capabilities: Capabilities) -> tuple[int, int]:
+    """What the model was made for, in the photo's shape; else the longer side is DEFAULT_SIDE."""
+    if capabilities.size and shape is None:
+        return capabilities.size
+    width, height = shape or (16, 9)
+    scale = DEFAULT_SIDE / max(width, height)
+    if capabilities.size:
+        scale = (capabilities.size[0] * capabilities.size[1] / (width * height)) ** 0.5
+    return max(SIDE_MIN, round(width * scale)), max(SIDE_MIN, round(height * scale))
 
 
 def media_type(path: str | Path) -> str:
@@ -359,11 +369,16 @@ def media_type(path: str | Path) -> str:
         return Image.MIME.get(image.format or "", "application/octet-stream")
 
 
-def _plain(normalised: Normalised) -> dict[str, Any]:
-    """The order as JSON: what make.py builds the request from again, and `notes`."""
+def plain(film: Film, normalised: Normalised, asked: Asked) -> dict[str, Any]:
+    """The order as JSON: what make.py builds the request from again, `notes`, and `expected`: its work, and the seconds
+    its engine thinks it takes; camera_said: the move that was set, where the engine took another from the words."""
     request = normalised.request
+    engine = film.engines[request.engine]
+    expected = {"work": work_of(engine, request), "seconds": engine.estimate(request).seconds}
     return {"engine": request.engine, "kind": request.kind, "model": request.model, "revision": request.revision,
             "prompt": request.prompt, "negative": request.negative, "seconds": request.seconds, "fps": request.fps,
             "width": request.width, "height": request.height, "seed": request.seed, "steps": request.steps,
-            "guidance": request.guidance, "preset": request.preset, "camera": request.camera, "more": request.extra,
-            "notes": list(normalised.notes)} | ({"points": request.points} if request.points else {})
+            "guidance": request.guidance, "preset": request.preset, "camera": request.camera, "more": bare(request.extra),
+            "notes": list(normalised.notes), "expected": expected} | (
+                {"points": request.points} if request.points else {}) | (
+                {"camera_said": asked.camera} if asked.camera != request.camera else {})

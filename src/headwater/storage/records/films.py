@@ -63,6 +63,13 @@ class SqlFilms:
                 *_COLUMNS)).first()
         return _as_film(row) if row else None
 
+    def change(self, film_id: str, edition: int, **changed: Any) -> KeptFilm | None:
+        with self._db.write() as connection:
+            row = connection.execute(update(films).where(
+                films.c.id == film_id, films.c.state == "queued", films.c.edition == edition).values(
+                **changed, edition=edition + 1).returning(*_COLUMNS)).first()
+        return _as_film(row) if row else None
+
     def delete(self, film: KeptFilm) -> None:
         with self._db.write() as connection:
             connection.execute(delete(films).where(films.c.id == film.id))
