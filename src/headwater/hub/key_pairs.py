@@ -20,14 +20,17 @@ from headwater.hub import Hub
 from headwater.hub.accounts import hash_secret, issue_token
 
 JWT_MAX = 4_000
+PAIR_PREFIX = "key pair "
+"""What the name of the token behind a pair begins with, so that pairs can be told from other tokens."""
 LIFE_MAX_S = 3_600
 LEEWAY_S = 60
 """How far two clocks may differ."""
 
 
 def issue_pair(hub: Hub, actor: Actor, name: str, seconds: float | None = None) -> tuple[str, str, Token]:
-    """(access key, secret key, the token behind them). Raises as issue_token."""
-    secret, token = issue_token(hub, actor, name, scope=Access.WRITE, seconds=seconds)
+    """(access key, secret key, the token behind them, named after the pair). Raises as issue_token."""
+    kept = name if name.startswith(PAIR_PREFIX) or not name.strip() else PAIR_PREFIX + name
+    secret, token = issue_token(hub, actor, kept, scope=Access.WRITE, seconds=seconds)
     access = hash_secret(secret)
     return access, _secret_key(hub, access), token
 

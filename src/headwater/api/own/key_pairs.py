@@ -22,7 +22,8 @@ class NewPair(BaseModel):
 
 @router.post("")
 def create_key_pair(body: NewPair, hub: HubDep, actor: ActorDep) -> Response:
-    """The keys are shown this once. The pair stands among the tokens under its name, and is revoked there."""
+    """The keys are shown this once. The pair stands among the tokens under the name that is answered, and is revoked
+    there."""
     access, secret, token = issue_pair(hub, actor, body.name, body.days * DAY_S if body.days else None)
     return JSONResponse({"name": token.name, "access_key": access, "secret_key": secret,
                          "expires_at": token.expires_at}, 201, {"Cache-Control": "no-store"})
