@@ -37,6 +37,8 @@ from headwater.film import Film
 from headwater.film.callback import KIND as CALLBACK
 from headwater.film.callback import callback_job
 from headwater.film.make import film_job
+from headwater.film.measuring import KIND as MEASURES
+from headwater.film.measuring import measuring_job
 from headwater.film.order import resume
 from headwater.film.process import Warm
 from headwater.film_engines import FILM_ENGINES
@@ -179,6 +181,7 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
                 list_files=lambda commit: [e.path for e in files(hub, commit)], stage=partial(stage, hub),
                 tmp=hub.tmp, now=hub.now, list_models=_list_models(hub), warm=Warm(settings.worker_idle_s))
     hub.jobs.register("film", film_job(film), at_once=1, fair=True)
+    hub.jobs.register(MEASURES, measuring_job(film))
     hosts = [host.strip().lower() for host in settings.callback_hosts.split(",") if host.strip()]
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
     hub.jobs.register(CALLBACK, callback_job(film, lambda kept: kling_task(hub, kept, base.rstrip("/")), hosts),

@@ -6,8 +6,6 @@ Knows what is kept of a film; makes nothing itself.
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -16,6 +14,7 @@ from fastapi.responses import Response
 from headwater.core.errors import CorruptFile, HeadwaterError
 from headwater.core.types import Access, Account, Actor, KeptFilm
 from headwater.film import Film, credit
+from headwater.film.measuring import on_disk, take, taken
 from headwater.film.order import again, cancel, delete, find
 from headwater.web.pages._film import SOURCES, film_of, person, shown
 from headwater.web.pages._film_terms import terms
@@ -26,9 +25,11 @@ router = APIRouter()
 
 @router.get("/film/watch/{film}")
 def watch(request: Request, who: VisitorDep, film: str) -> Response:
-    """htmx asks for the upper part alone, every second until the film is made."""
+    """htmx asks for the upper part alone, every second until the film is made, then for its measures."""
     here, account = film_of(request), person(who.actor)
     kept = find(here, account, segment(film))
+    if request.headers.get("hx-target") == "measures":
+        return page(request, "parts/film_measures.html", measures=taken(kept), measuring=take(here, account, kept))
     if "hx-request" in request.headers:
         return page(request, "parts/film_screen.html", one=shown(here, kept))
     return _page(request, here, who.actor, account, kept)
@@ -67,7 +68,8 @@ def _page(request: Request, here: Film, actor: Actor, account: Account, kept: Ke
           problem: HeadwaterError | None = None) -> Response:
     app, one = app_of(request), shown(here, kept)
     told, why = _credential(here, account, one.film)
-    return page(request, "film_watch.html", status=problem.status if problem else 200, one=one, problem=problem,
+    return page(request, "film_watch.html", measures=taken(one.film), measuring=take(here, account, one.film),
+                status=problem.status if problem else 200, one=one, problem=problem,
                 credential=told, unread=why,
                 terms=terms(app.hub, app.trace, actor, kept.asked["model"], kept.asked["revision"]),
                 recipe=json.dumps(told.recipe, indent=2, ensure_ascii=False) if told and told.recipe else None,
@@ -79,14 +81,8 @@ def _credential(here: Film, account: Account, kept: KeptFilm) -> tuple[credit.Cr
     file = here.files.get(account.id, kept.video or "")
     if file is None:
         return None, None
-    trusted = [credit.authority(here.authority).trusted]
     try:
-        if path := here.blobs.path(file.digest):
-            return credit.check(Path(path), trusted), None
-        with tempfile.NamedTemporaryFile(dir=here.tmp, suffix=".mp4") as copy:  # kept in an object store
-            for chunk in here.blobs.read(file.digest):
-                copy.write(chunk)
-            copy.flush()
-            return credit.check(Path(copy.name), trusted), None
+        with on_disk(here, file) as path:
+            return credit.check(path, [credit.authority(here.authority).trusted]), None
     except CorruptFile as error:
         return None, str(error)
