@@ -356,10 +356,6 @@ class Films(Protocol):
         """The same for an order that is queued and of this edition, which is counted up; None, and nothing written, for
         any other."""
 
-    def change(self, film_id: str, edition: int, **fields: Any) -> KeptFilm | None:
-        """The same for an order that is queued and of this edition, which is counted up; None, and nothing written, for
-        any other."""
-
     def delete(self, film: KeptFilm) -> None: ...
 
     def marks(self) -> Iterator[tuple[str, bytes]]:
