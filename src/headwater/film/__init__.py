@@ -46,6 +46,8 @@ class Film:
     list_models: Callable[[Actor], list[tuple[Repo, Commit]]] = lambda actor: []
     chosen: dict[str, str | None] = field(default_factory=dict, repr=False)
     """The engine that films with a commit, by its name; see models.py."""
+    read_text: Callable[[Commit, str], str | None] = lambda commit, path: None
+    """A small file of a commit; None when it is not there, is large or is no text."""
     warm: Warm | None = None
     """Where the process of an engine that holds a model is kept between films; None: nowhere."""
 

@@ -378,7 +378,7 @@ def plain(film: Film, normalised: Normalised, asked: Asked) -> dict[str, Any]:
     return {"engine": request.engine, "kind": request.kind, "model": request.model, "revision": request.revision,
             "prompt": request.prompt, "negative": request.negative, "seconds": request.seconds, "fps": request.fps,
             "width": request.width, "height": request.height, "seed": request.seed, "steps": request.steps,
-            "guidance": request.guidance, "preset": request.preset, "camera": request.camera, "more": bare(request.extra),
-            "notes": list(normalised.notes), "expected": expected} | (
+            "guidance": request.guidance, "preset": request.preset, "camera": request.camera,
+            "more": bare(request.extra), "notes": list(normalised.notes), "expected": expected} | (
                 {"points": request.points} if request.points else {}) | (
                 {"camera_said": asked.camera} if asked.camera != request.camera else {})

@@ -1,4 +1,4 @@
-"""Other repos a film takes parts from, LoRAs and GGUF files: found as the person may, pinned to their revisions, laid out.
+"""Other repos a film takes parts from, LoRAs and GGUF files: found as the person may, pinned, laid out.
 
 In an order and its record they are told by repo and revision; folders are for the engine alone.
 """

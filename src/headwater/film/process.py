@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,11 +89,12 @@ def frames(request: FilmRequest, tell: Callable[[Step], None], should_stop: Call
 class Worker:
     """The process and what is heard of it. A thread reads, so that silence can be told from work."""
 
-    def __init__(self, memory_bytes: int, threads: int = 1):
+    def __init__(self, memory_bytes: int, threads: int = 1, cache: Path | None = None):
         self.limits = (memory_bytes, threads)
         self.longest_s = 0.0
         environment = {"HOME": tempfile.gettempdir(), "PYTHONUTF8": "1", "OMP_NUM_THREADS": str(threads),
                        "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+                       **({"HEADWATER_FILM_CACHE": str(cache)} if cache else {}),
                        **{name: os.environ[name] for name in PASSED_ON if name in os.environ}}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (close() closes it)
         self._process = subprocess.Popen(
@@ -195,10 +197,13 @@ class Worker:
 
 
 class Warm:
-    """Keeps one engine's process between films, for idle_s seconds. One film at a time; a second one waits."""
+    """Keeps one engine's process between films, for idle_s seconds. One film at a time; a second one waits.
 
-    def __init__(self, idle_s: float):
-        self.idle_s = idle_s
+    cache: a folder where engines keep what can be computed again, for processes that come later.
+    """
+
+    def __init__(self, idle_s: float, cache: Path | None = None):
+        self.idle_s, self.cache = idle_s, cache
         self._turn = threading.Lock()
         self._kept: Worker | None = None
         self._timer: threading.Timer | None = None
@@ -215,7 +220,7 @@ class Warm:
                 return worker
             if worker is not None:
                 worker.close()
-            return Worker(memory_bytes, threads)
+            return Worker(memory_bytes, threads, self.cache)
         except BaseException:
             self._turn.release()
             raise
