@@ -179,7 +179,8 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
                 find_model=_find_model(hub), find_commit=_find_commit(hub), find_account=hub.accounts.get,
                 lay_out=lambda repo, commit: lay_out(hub, repo, commit),
                 list_files=lambda commit: [e.path for e in files(hub, commit)], stage=partial(stage, hub),
-                tmp=hub.tmp, now=hub.now, list_models=_list_models(hub), warm=Warm(settings.worker_idle_s))
+                tmp=hub.tmp, now=hub.now, list_models=_list_models(hub), read_text=_read_text(hub),
+                warm=Warm(settings.worker_idle_s, settings.data / "film" / "kept"))
     hub.jobs.register("film", film_job(film), at_once=1, fair=True)
     hub.jobs.register(MEASURES, measuring_job(film))
     hosts = [host.strip().lower() for host in settings.callback_hosts.split(",") if host.strip()]
@@ -365,6 +366,16 @@ def _find_model(hub: Hub) -> Callable[[Actor, str], tuple[Repo, Commit]]:
                                 hint="GET /v1/models lists those you can talk to.") from None
 
     return find
+
+
+def _read_text(hub: Hub) -> Callable[[Commit, str], str | None]:
+    def read_text(commit: Commit, path: str) -> str | None:
+        entry = next((one for one in files(hub, commit) if one.path == path), None)
+        if entry is None or entry.size > 100_000:
+            return None
+        return b"".join(hub.blobs.read(entry.digest)).decode("utf-8", errors="replace")
+
+    return read_text
 
 
 def _find_commit(hub: Hub) -> Callable[[str, str], tuple[Repo, Commit]]:
