@@ -102,6 +102,7 @@ class HubProcess:
     """The hub of a data folder on a free port. start() returns when it answers; its log is `log`."""
 
     PROGRAM = str(HERE / "hub_process.py")
+    PYTHON = sys.executable
 
     def __init__(self, data: Path, **flags: Any):
         # Uploads are not read for their descent here, unless a test is about that: it would cost each a process.
@@ -112,7 +113,7 @@ class HubProcess:
         self.url = ""
 
     def start(self, **popen: Any) -> HubProcess:
-        argv = [sys.executable, self.PROGRAM, str(self.data), json.dumps(self.flags)]
+        argv = [self.PYTHON, self.PROGRAM, str(self.data), json.dumps(self.flags)]
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWATER_", "HF_"))}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, env=environ,

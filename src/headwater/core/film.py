@@ -46,6 +46,8 @@ class FilmRequest:
 
     kind: "t2v" from words, "i2v" from a picture. Frames are fps * seconds, at even width and height. points: landmarks
     a person corrected, by the engine's own names; None when nobody did. steps and guidance None mean the model's own.
+    extra: what some engines have beside, by the names vLLM-Omni's clients use: lora [{repo, file, scale, expert}],
+    flow_shift, guidance_scale_2, boundary_ratio; and gguf [{repo, file, expert}], precision.
     """
 
     engine: str
