@@ -99,8 +99,8 @@ def decode(source: Path) -> Iterator[np.ndarray]:
         raise CorruptFile(f"This cannot be read as a video: {error.strerror}.") from None
 
 
-def look(source: Path) -> Clip:
-    """Size, frames and pace, by decoding it all. Raises CorruptFile."""
+def look(source: Path, most: int = MAX_FRAMES) -> Clip:
+    """Size, frames and pace, by decoding it all. Raises CorruptFile, also for more than `most` frames."""
     import av
 
     count = 0
@@ -109,8 +109,8 @@ def look(source: Path) -> Clip:
             stream = _video(box)
             for _ in box.decode(stream):
                 count += 1
-                if count > MAX_FRAMES:
-                    raise CorruptFile(f"The video is longer than {MAX_FRAMES} frames.")
+                if count > most:
+                    raise CorruptFile(f"The video is longer than {most:,} frames.")
             return Clip(stream.width, stream.height, count, float(stream.average_rate or 0))
     except av.FFmpegError as error:
         raise CorruptFile(f"This cannot be read as a video: {error.strerror}.") from None

@@ -47,7 +47,8 @@ class Asked:
     """What a person or program asks for. None: the engine's or the picture's own. model: owner/name[@revision], an
     engine's name, or "". size: (width, height). brushes: (mask, way) as core.film.Brush has them; last: the frame to
     end with. callback: the URL that is told when the film is made, or cannot be (callback.py). points: landmarks that
-    a person corrected, as core.film.FilmRequest has them."""
+    a person corrected, as core.film.FilmRequest has them. badge: "en" or "zh" to show that it is a machine's work.
+    extends, footage: the film this one goes on from (extend.py). told: what is said of the order in its notes."""
 
     prompt: str = ""
     model: str = ""
@@ -67,9 +68,14 @@ class Asked:
     last: Staged | None = None
     callback: str = ""
     points: dict[str, Point] | None = None
+    badge: str = ""
+    extends: dict[str, Any] | None = None
+    footage: Staged | None = None
+    told: tuple[str, ...] = ()
 
     @property
     def staged(self) -> list[Staged]:
+        """The pictures beside the first."""
         return [mask for mask, _ in self.brushes] + ([self.last] if self.last else [])
 
 
@@ -102,8 +108,9 @@ def checked(film: Film, actor: Actor, account: Account, asked: Asked, photo: Sta
 
 def forget(asked: Asked, photo: Staged | None) -> None:
     """Drop what was received for an order."""
-    for staged in [*asked.staged, *([photo] if photo else [])]:
-        Path(staged.path).unlink(missing_ok=True)
+    for staged in [*asked.staged, asked.footage, photo]:
+        if staged:
+            Path(staged.path).unlink(missing_ok=True)
 
 
 def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normalised:
@@ -193,6 +200,8 @@ def delete(film: Film, account: Account, kept: KeptFilm) -> None:
         film.jobs.cancel(kept.job_id)
     film.films.delete(kept)
     brushes = [one["mask"] for one in kept.asked.get("brushes", ())]
+    extends = kept.asked.get("extends") or {}
+    brushes += [extends["file"]] if extends.get("own") else []
     for file_id in (kept.photo, kept.video, kept.poster, kept.sheet, kept.asked.get("last"), *brushes):
         if file_id:
             film.files.delete(account, file_id)
@@ -204,15 +213,16 @@ def again(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed:
     return order(film, actor, account, replace(asked, remixed_from=kept.id), photo)
 
 
-def asked_again(film: Film, account: Account, kept: KeptFilm,
-                changed: dict[str, Any]) -> tuple[Asked, Staged | None]:
+def asked_again(film: Film, account: Account, kept: KeptFilm, changed: dict[str, Any], *,
+                copies: bool = True) -> tuple[Asked, Staged | None]:
     """(what was asked for a film, with some fields changed and no seed unless one is among them; its photo). To be
-    given to order(), or forgotten."""
+    given to order(), or forgotten. copies: for a film of its own, which keeps its own files."""
     asked = Asked(**{name: kept.asked[name] for name in (
         "prompt", "model", "negative", "seconds", "fps", "steps", "guidance", "preset", "more")},
         # A move the words named goes with them; one a person set stays.
         camera=kept.asked.get("camera_said", kept.asked["camera"]),
-        size=(kept.asked["width"], kept.asked["height"]), points=kept.asked.get("points"))
+        size=(kept.asked["width"], kept.asked["height"]), points=kept.asked.get("points"),
+        badge=kept.asked.get("badge", ""), told=() if copies else tuple(kept.asked.get("told", ())))
     # By name: what is the first choice now may not have been when the film was made.
     asked = replace(asked, model=f"{asked.model}@{kept.asked['revision']}" if kept.asked["revision"] else
                     f"headwater/{kept.asked['engine']}")
@@ -222,8 +232,13 @@ def asked_again(film: Film, account: Account, kept: KeptFilm,
     brushes = tuple((_staged(film, account, one["mask"]), tuple((x, y) for x, y in one["way"]))
                     for one in kept.asked.get("brushes", ()))
     last = _staged(film, account, kept.asked["last"]) if kept.asked.get("last") else None
-    staged = film.stage(film.blobs.read(photo.digest), limit=PHOTO_MAX) if photo else None
-    return replace(asked, brushes=brushes, last=last, **changed), staged
+    extends, footage = kept.asked.get("extends"), None
+    if extends and film.files.get(account.id, extends["file"]) is None:
+        raise NotFound("The film this one goes on from is gone.", hint="Order a new film.")
+    if extends and extends["own"] and copies:
+        footage = _staged(film, account, extends["file"])
+    staged = film.stage(film.blobs.read(photo.digest), limit=photo.size) if photo else None
+    return replace(asked, brushes=brushes, last=last, extends=extends, footage=footage, **changed), staged
 
 
 def resume(film: Film) -> int:
@@ -257,7 +272,7 @@ def _staged(film: Film, account: Account, file_id: str) -> Staged:
     file = film.files.get(account.id, file_id)
     if file is None:
         raise NotFound("A picture this film was made of is gone.", hint="Order a new film.")
-    return film.stage(film.blobs.read(file.digest), limit=PHOTO_MAX)
+    return film.stage(film.blobs.read(file.digest), limit=file.size)
 
 
 def _keep_others(film: Film, account: Account, asked: Asked) -> dict[str, Any]:
@@ -270,6 +285,9 @@ def _keep_others(film: Film, account: Account, asked: Asked) -> dict[str, Any]:
         named["last"] = keep_file(film, account, asked.last, "last", media_type(asked.last.path)).id
     if asked.callback:
         named["callback"] = asked.callback
+    if asked.extends:
+        file = asked.footage and keep_file(film, account, asked.footage, "footage", "video/mp4")
+        named["extends"] = asked.extends | ({"file": file.id} if file else {})
     return named
 
 
@@ -322,6 +340,8 @@ def _check(asked: Asked) -> None:
         raise BadInput(f"fps: {asked.fps} is not between 1 and 60.")
     if asked.size and not all(SIDE_MIN <= side <= SIDE_MAX for side in asked.size):
         raise BadInput(f"size: {asked.size[0]}x{asked.size[1]}; a side has {SIDE_MIN} to {SIDE_MAX:,} pixels.")
+    if asked.badge not in ("", "en", "zh"):
+        raise BadInput(f"badge: {asked.badge[:50]!r} is none of en, zh.")
     if asked.preset not in ("draft", "normal", "best"):
         raise BadInput(f"preset: {asked.preset[:50]!r} is none of draft, normal, best.")
     if asked.seed is not None and not 0 <= asked.seed < 2**63:
@@ -379,6 +399,7 @@ def plain(film: Film, normalised: Normalised, asked: Asked) -> dict[str, Any]:
             "prompt": request.prompt, "negative": request.negative, "seconds": request.seconds, "fps": request.fps,
             "width": request.width, "height": request.height, "seed": request.seed, "steps": request.steps,
             "guidance": request.guidance, "preset": request.preset, "camera": request.camera,
-            "more": bare(request.extra), "notes": list(normalised.notes), "expected": expected} | (
-                {"points": request.points} if request.points else {}) | (
-                {"camera_said": asked.camera} if asked.camera != request.camera else {})
+            "more": bare(request.extra), "notes": [*asked.told, *normalised.notes], "expected": expected,
+            **({"points": request.points} if request.points else {}),
+            **({"camera_said": asked.camera} if asked.camera != request.camera else {}),
+            **({"badge": asked.badge} if asked.badge else {}), **({"told": list(asked.told)} if asked.told else {})}

@@ -141,7 +141,7 @@ def change(film: Film, actor: Actor, account: Account, kept: KeptFilm, changes: 
                        hint="Order it again with other words; pause one under way to change it.")
     if edition is not None and edition != kept.edition:
         raise _changed()
-    asked, photo = asked_again(film, account, kept, changes)
+    asked, photo = asked_again(film, account, kept, changes, copies=False)
     try:
         asked = replace(asked, seed=asked.seed if "seed" in changes else kept.asked["seed"])
         normalised = checked(film, actor, account, asked, photo)

@@ -16,6 +16,7 @@ from headwater.core.errors import NotFound
 from headwater.core.types import Access, Account, Actor, KeptFilm
 from headwater.film import Film
 from headwater.film import queue as line
+from headwater.film.extend import extend
 from headwater.film.make import finish
 from headwater.film.order import again, cancel, job_of
 
@@ -116,6 +117,16 @@ class Duplicate(BaseModel):
     seed: int | None = None
 
 
+class Extension(BaseModel):
+    """seconds: of what is added. model: another one than made the film."""
+
+    prompt: str | None = Field(None, max_length=20_000)
+    seconds: float | None = Field(None, allow_inf_nan=False)
+    seed: int | None = None
+    model: str | None = Field(None, max_length=300)
+    preset: Literal["draft", "normal", "best"] | None = None
+
+
 @router.get("/queue")
 def film_queue(request: Request, actor: ActorDep) -> LineShown:
     """Films under way and waiting, in their order."""
@@ -213,6 +224,13 @@ def duplicate_film(film_id: str, request: Request, actor: ActorDep, body: Duplic
     seed = body.seed if body else None
     changed: dict[str, Any] = {} if seed is None else {"seed": seed}
     return _done(request, actor, film_id, lambda film, account, kept: again(film, actor, account, kept, **changed))
+
+
+@router.post("/{film_id}/extend")
+def extend_film(film_id: str, body: Extension, request: Request, actor: ActorDep) -> FilmShown:
+    """Go on from its last frame: a new film, with the frames of both. What is left out is as it was."""
+    said = body.model_dump(exclude_none=True)
+    return _done(request, actor, film_id, lambda film, account, kept: extend(film, actor, account, kept, **said))
 
 
 def shown(film: Film, kept: KeptFilm, standings: dict[str, line.Standing]) -> FilmShown:
