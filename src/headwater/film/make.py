@@ -178,7 +178,7 @@ def _request(film: Film, kept: KeptFilm, account: Account, room: Path) -> FilmRe
     if asked["model"]:
         repo, commit = film.find_commit(asked["model"], asked["revision"])
         snapshot = film.lay_out(repo, commit)
-        folder, digests = Path(snapshot.folder), {entry.path: entry.digest for entry in snapshot.entries}
+        folder, digests = Path(snapshot.folder), {entry.path: entry.digest for entry in snapshot.files}
     return FilmRequest(**asked, folder=folder, pictures=pictures, brushes=brushes, extra=laid_out(film, extra),
                        digests=digests)
 
