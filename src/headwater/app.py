@@ -5,10 +5,11 @@ open_app(settings) builds everything; App.start() sets it running; App.http is w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -24,9 +25,10 @@ from headwater.api.http import KeepSegments, RateLimit, SafeHeaders
 from headwater.api.kling.answer import task as kling_task
 from headwater.api.openai.response_keeper import Keeper
 from headwater.chat import Chat
+from headwater.chat.asked import answer_all
 from headwater.chat.form_probe import BUILD_JOB, PROBE_JOB, probe_job
 from headwater.chat.models import find as find_model
-from headwater.chat.types import ChatModel
+from headwater.chat.types import ChatModel, ChatRequest
 from headwater.core.errors import BadInput, ModelNotFound, NotFound, Unavailable
 from headwater.core.events import REPO_DELETED, REVISION_STORED
 from headwater.core.ports import Archive, Progress, Work
@@ -64,6 +66,8 @@ from headwater.storage.dump import SqlArchive
 from headwater.storage.records import Records, open_records
 from headwater.talks import Talks
 from headwater.trace import Trace
+from headwater.trace.asking import TOKENS, Way, message
+from headwater.trace.closed import Closed, behaviour_job
 from headwater.trace.fingerprint import VERSION as FINGERPRINT
 from headwater.trace.mixing import merge_job
 from headwater.trace.reading import ModelFile
@@ -84,6 +88,7 @@ class App:
     film: Film
     responses: Keeper
     trace: Trace
+    closed: Closed
     http: FastAPI
     records: Records
     archive: Archive
@@ -132,7 +137,9 @@ def open_app(settings: Settings, now: Callable[[], float] = time.time) -> App:
                    description="The Hugging Face Hub's API for its own clients, OpenAI's for theirs, and Headwater's.")
     film = _open_film(hub, records, settings)
     talks = Talks(settings, records.conversations, records.files, blobs, partial(stage, hub), now)
-    app = App(settings, hub, chat, talks, film, Keeper(settings, records.responses, now), trace, http, records,
+    closed = Closed(trace, records.behaviours, _ask_many(hub, chat, http), now)
+    jobs.register("behaviour", behaviour_job(closed), at_once=1)
+    app = App(settings, hub, chat, talks, film, Keeper(settings, records.responses, now), trace, closed, http, records,
               SqlArchive(records.database), pump)
     http.state.headwater = app
     _routes(http, app)
@@ -165,10 +172,13 @@ def _routes(http: FastAPI, app: App) -> None:
 @asynccontextmanager
 async def _lifespan(http: FastAPI) -> AsyncIterator[None]:
     app: App = http.state.headwater
+    http.state.loop = asyncio.get_running_loop()
     app.start()
     try:
         yield
     finally:
+        # Before the room that talks: work may be waiting for its answers.
+        await asyncio.to_thread(app.hub.jobs.stop)
         await app.responses.close()
         await app.chat.close()
         app.stop()
@@ -188,6 +198,22 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
     hub.jobs.register(CALLBACK, callback_job(film, lambda kept: kling_task(hub, kept, base.rstrip("/")), hosts),
                       at_once=4)
     return film
+
+
+def _ask_many(hub: Hub, chat: Chat, http: FastAPI) -> Callable[[Repo, Oid, Way, Sequence[str]], list[str]]:
+    """Answers of a model of this hub, for jobs. The owner asks: whoever ordered the work was seen to."""
+
+    def ask(repo: Repo, revision: Oid, way: Way, prompts: Sequence[str]) -> list[str]:
+        name, more = f"{repo.full_name}@{revision}", {"temperature": 0.0, "seed": 0, "max_tokens": TOKENS[way]}
+        requests = [ChatRequest(name, ({"role": "user", "content": message(p)},), **more) if way == "chat" else
+                    ChatRequest(name, (), prompt=p, **more) for p in prompts]
+        waited = asyncio.run_coroutine_threadsafe(answer_all(chat, owner_actor(hub), requests), http.state.loop)
+        try:
+            return waited.result()
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+
+    return ask
 
 
 def _to_run(hub: Hub, chat: Chat, name: str) -> tuple[ChatModel, Snapshot]:

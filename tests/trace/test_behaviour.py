@@ -9,7 +9,8 @@ import pytest
 from trace_made import made, noisy, print_of, save_hf
 
 from headwater.core.errors import BadInput, Unavailable
-from headwater.trace.behaviour import answers, likenesses, prompts, through_api, with_behaviour
+from headwater.trace.asking import Remote
+from headwater.trace.behaviour import beginning, likenesses, prompts, with_behaviour
 from headwater.trace.judge import judge
 from headwater.trace.judgement import Verdict
 from headwater.trace.null import NullLibrary
@@ -92,11 +93,17 @@ def api():
             if self.path.endswith("/v1/chat/completions"):
                 said = body["messages"][-1]["content"].split()[-1]
                 self._send(200, json.dumps({"choices": [{"message": {"content": f" {said.upper()} "}}]}))
+            elif "busy" in self.path and len(seen) % 2:
+                self._send(429, "later", {"retry-after": "0"})
+            elif "busy" in self.path:
+                self._send(200, json.dumps({"choices": [{"text": body["prompt"].split()[-1]}]}))
             else:
                 self._send(200 if "broken" in self.path else 404, "no such thing")
 
-        def _send(self, status, text):
+        def _send(self, status, text, headers=None):
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text.encode())
@@ -112,18 +119,44 @@ def api():
     server.server_close()
 
 
-def test_a_model_is_asked_through_its_api_at_temperature_0(api):
+def test_a_model_is_asked_through_its_api_at_temperature_0_in_the_way_it_has(api):
     url, seen = api
-    told = []
-    ask = through_api(f"{url}/v1/", "m", "sk-secret")
-    found = answers(ask, ["The cat", "A dog"], lambda done, total: told.append((done, total)))
-    assert found == ["cat", "dog"] and told == [(1, 2), (2, 2)]
-    assert [path for path, _, _ in seen] == ["/v1/completions", "/v1/chat/completions", "/v1/chat/completions"]
+    remote = Remote(f"{url}/v1/", "m", "sk-secret")
+    assert remote.settle("The cat") == " CAT " and remote.ask("A dog") == " DOG "
+    assert remote.url == f"{url}/v1/chat/completions"
+    assert [path for path, _, _ in seen] == ["/v1/completions", *["/v1/chat/completions"] * 2]
     assert all(key == "Bearer sk-secret" and body["temperature"] == 0 for _, key, body in seen)
+    named = Remote(f"{url}/v1/chat/completions", "m")
+    assert named.settle("The end") == " END " and named.url == remote.url
+    remote.close()
+    named.close()
+
+
+def test_a_model_that_is_busy_is_asked_again_when_it_says_so(api):
+    url, seen = api
+    remote = Remote(f"{url}/busy/v1", "m")
+    assert remote.settle("The cat") == "cat" and remote.ask("A dog") == "dog" and len(seen) == 4
+    remote.close()
 
 
 def test_an_api_that_fails_is_said_to_without_the_key(api):
     for url in (f"{api[0]}/broken", f"{api[0]}/nowhere", "http://127.0.0.1:9/v1"):
+        remote = Remote(url, "m", "sk-secret", timeout=5)
         with pytest.raises(Unavailable) as error:
-            through_api(url, "m", "sk-secret", timeout=5)("hello")
+            remote.settle("hello")
         assert "sk-secret" not in str(error.value) and "m " in str(error.value)
+        remote.close()
+    with pytest.raises(BadInput, match="address"):
+        Remote("ftp://host", "m")
+
+
+def test_of_an_answer_its_beginning_counts_without_the_prompt_said_again():
+    assert beginning("The cat", "  the  CAT sat on\nthe mat and purred for an hour") == "sat on the mat and purre"
+    assert beginning("The cat", "… sat.") == "sat" and beginning("The cat", " ") == ""
+
+
+def test_candidates_tried_before_are_corrected_for():
+    child = model(1, of=model(0), share=0.12)
+    alone = likenesses(child, {"parent": model(0)}, {"x": model(4)})[0]
+    tenth = likenesses(child, {"parent": model(0)}, {"x": model(4)}, [0.5] * 9)[0]
+    assert tenth.p == alone.p and tenth.adjusted == pytest.approx(min(1, 10 * alone.p))

@@ -19,8 +19,15 @@ _SURE = {"proof": "proof", "strong": "strong", "moderate": "moderate", "weak": "
 def trace(
     model: Annotated[str, Parameter(help=_WHAT)],
     other: Annotated[str | None, Parameter(help="The model to compare it with; without one, all of the hub's.")] = None,
-    *,
+    /, *,
     whole: Annotated[bool, Parameter(negative="", help="Compare the files of two: all neurons, each tensor.")] = False,
+    api: Annotated[str | None, Parameter(help="Address of a closed model's API (https://host/v1): hold its answers "
+                                              "beside MODEL's. The key is read from HEADWATER_API_KEY.")] = None,
+    model_there: Annotated[str | None, Parameter(name="--model", help="The closed model's name there.")] = None,
+    control: Annotated[tuple[str, ...], Parameter(negative="", help="A model of the hub that is not related to it; "
+                                                  "two or more. Without any, the hub picks.")] = (),
+    prompts: Annotated[int, Parameter(help="How many questions are put to each, 100 to 1000.")] = 400,
+    dry_run: Annotated[bool, Parameter(negative="", help="With --api: only say how many requests it takes.")] = False,
     common: Common = Common(),
 ) -> None:
     """Say where a model comes from, by its weights.
@@ -29,7 +36,16 @@ def trace(
 
     Two models that are not the hub's need no hub, and get the numbers the hub would get. Of hf: models only the ranges
     that are looked at are fetched, and nothing is kept.
+
+    With --api, whether a model whose weights nobody shows answers like one of the hub, more than unrelated models do:
+    something to be told beside weights, never instead of them. What breaks off goes on when it is run again.
     """
+    if api is not None or model_there is not None:
+        from headwater.cli._closed import check, hold_beside
+
+        check(model, other, whole, api, model_there)
+        hold_beside(model, api or "", model_there or "", control, prompts, dry_run, common)
+        return
     if whole and other is None:
         raise BadInput("--whole compares two models.", hint="Name the second.")
     from headwater.cli._prints import is_of_hub, print_of

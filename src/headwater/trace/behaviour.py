@@ -9,19 +9,20 @@ looks the same: reported beside the weights' evidence, never in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from headwater.core.errors import BadInput, Unavailable
+from headwater.core.errors import BadInput
 from headwater.stats.counts import holm, share_interval, sign_test
 from headwater.trace.judgement import Evidence, Judgement, Verdict
+from headwater.trace.said import Said, said
 
-Ask = Callable[[str], str]
-"""A prompt to the beginning of an answer, always the same for the same prompt."""
+VERSION = 1
+"""Moves when other prompts are put, or answers are compared in another way."""
 LEVEL = 0.001
-FEWEST_PROMPTS = 100
-_COUNTED = 24
+FEWEST_PROMPTS, MOST_PROMPTS = 100, 1000
+COUNTED = 24
 """Letters of an answer that are compared."""
 _SUBJECTS = ("The old captain", "My neighbour's daughter", "A committee of engineers", "The first chapter",
              "This recipe", "The smallest planet", "An honest lawyer", "The function below",
@@ -51,10 +52,11 @@ class Likeness:
         return self.adjusted <= LEVEL and self.asked >= FEWEST_PROMPTS
 
     @property
-    def says(self) -> str:
+    def says(self) -> Said:
         low, high = self.interval
-        return f"{self.agree} of {self.asked} answers begin alike ({low:.0%} to {high:.0%}); of unrelated models at " \
-               f"most {self.control:.0%} (p = {self.adjusted:.1g}, corrected)."
+        return said("%(agree)s of %(asked)s answers begin alike (%(low)s to %(high)s); of unrelated models at most "
+                    "%(control)s (p = %(p)s, corrected).", agree=self.agree, asked=self.asked, low=f"{low:.0%}",
+                    high=f"{high:.0%}", control=f"{self.control:.0%}", p=f"{self.adjusted:.1g}")
 
 
 def prompts(count: int = 400) -> list[str]:
@@ -66,19 +68,17 @@ def prompts(count: int = 400) -> list[str]:
     return [whole[int(n * step)] for n in range(count)]
 
 
-def answers(ask: Ask, asked: Sequence[str], progress: Callable[[int, int], None] | None = None) -> list[str]:
-    """The beginning of each answer, spaces and case put aside."""
-    found = []
-    for done, prompt in enumerate(asked, 1):
-        found.append(" ".join(ask(prompt).split()).casefold()[:_COUNTED])
-        if progress is not None:
-            progress(done, len(asked))
-    return found
+def beginning(prompt: str, answer: str) -> str:
+    """What is compared of an answer: its first letters without the prompt, where it says that again; spaces and case
+    put aside."""
+    plain, asked = (" ".join(text.split()).casefold() for text in (answer, prompt))
+    return plain.removeprefix(asked).strip(" .…\"“”")[:COUNTED].rstrip()
 
 
 def likenesses(child: Sequence[str], candidates: Mapping[str, Sequence[str]],
-               controls: Mapping[str, Sequence[str]]) -> tuple[Likeness, ...]:
-    """All answers in the order of one list of prompts. Raises BadInput without a control: with none nothing follows.
+               controls: Mapping[str, Sequence[str]], earlier: Sequence[float] = ()) -> tuple[Likeness, ...]:
+    """All answers in the order of one list of prompts. earlier: p of candidates this child was held beside before,
+    which are corrected for as well. Raises BadInput without a control: with none nothing follows.
 
     Prompts that child and controls all answer with nothing, or alike, tell nothing of a candidate and cost nothing.
     """
@@ -90,7 +90,7 @@ def likenesses(child: Sequence[str], candidates: Mapping[str, Sequence[str]],
     same = {name: [x == y != "" for x, y in zip(given, child, strict=True)]
             for name, given in (candidates | controls).items()}
     raw = {name: max(_p(same[name], same[control]) for control in controls) for name in candidates}
-    adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
+    adjusted = dict(zip(raw, holm([*raw.values(), *earlier]), strict=False))
     control = max(sum(same[name]) for name in controls) / len(child)
     return tuple(Likeness(name, sum(same[name]), len(child), share_interval(sum(same[name]), len(child)), control,
                           raw[name], adjusted[name]) for name in candidates)
@@ -106,42 +106,7 @@ def with_behaviour(judgement: Judgement, found: Likeness) -> Judgement:
     figures = {"agree": found.agree, "asked": found.asked, "control": round(found.control, 4), "p": found.adjusted}
     evidence = (*judgement.evidence, Evidence("behaviour", "strong" if found.alike else "none", found.says, figures))
     if found.alike and judgement.verdict in (Verdict.UNRELATED, Verdict.SAME_ARCHITECTURE):
-        says = "A and B answer alike and have no weights of each other: one may have learnt from the other's " \
-               f"answers, or both from a third's. {found.says}"
+        says = said("A and B answer alike and have no weights of each other: one may have learnt from the other's "
+                    "answers, or both from a third's. %(figures)s", figures=found.says)
         return replace(judgement, verdict=Verdict.BEHAVES_ALIKE, says=says, evidence=evidence)
     return replace(judgement, evidence=evidence)
-
-
-def through_api(url: str, model: str, key: str | None = None, *, tokens: int = 4, timeout: float = 60.0) -> Ask:
-    """Ask a model behind an OpenAI-compatible address (".../v1"): completions where there are any, else chat.
-
-    Temperature 0. Raises Unavailable if it cannot be reached or refuses; the key is never part of a message.
-    """
-    import httpx
-
-    client = httpx.Client(timeout=timeout, headers={"Authorization": f"Bearer {key}"} if key else {})
-    common = {"model": model, "max_tokens": tokens, "temperature": 0, "seed": 0}
-    talks = False
-
-    def post(prompt: str) -> httpx.Response:
-        body = {"messages": [{"role": "user", "content": f"Continue the sentence: {prompt}"}]} if talks \
-            else {"prompt": prompt}
-        return client.post(f"{url.rstrip('/')}/{'chat/completions' if talks else 'completions'}", json=common | body)
-
-    def ask(prompt: str) -> str:
-        nonlocal talks
-        try:
-            answer = post(prompt)
-            if answer.status_code in (404, 405, 501) and not talks:
-                talks = True
-                answer = post(prompt)
-            answer.raise_for_status()
-            choice = answer.json()["choices"][0]
-            return str(choice["message"]["content"] if talks else choice["text"])
-        except httpx.HTTPStatusError as error:
-            raise Unavailable(f"{model} answered {error.response.status_code}.",
-                              hint="Is the name right, and the key?") from None
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise Unavailable(f"{model} could not be asked: {type(error).__name__}.") from None
-
-    return ask

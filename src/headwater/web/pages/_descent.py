@@ -6,11 +6,12 @@ for the catalogues. A sentence of a record of before knows nothing and is shown 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from headwater.trace.closed import Beside
 from headwater.trace.lineage import Family, Relative
 from headwater.trace.said import Said
 from headwater.web.family_tree import Badge, Drawing, Member, Tie, draw
@@ -19,16 +20,22 @@ from headwater.web.words import Words
 
 @dataclass(frozen=True)
 class Shown:
-    """A family as a page shows it. alone: whether nothing at all is tied to it, so that a drawing says nothing."""
+    """A family as a page shows it. drawing: None where nothing is tied to it. closed: models behind an API that were
+    held beside it, newest first."""
 
     family: Family
     drawing: Drawing | None
     relatives: tuple[Relative, ...]
+    closed: tuple[Beside, ...] = ()
+
+    @property
+    def alike(self) -> tuple[Beside, ...]:
+        return tuple(one for one in self.closed if one.likeness is not None and one.likeness.alike)
 
 
-def shown(family: Family) -> Shown:
+def shown(family: Family, closed: Sequence[Beside] = ()) -> Shown:
     relatives = (*family.parents, *family.kin, *family.children)
-    return Shown(family, _drawing(family, relatives), relatives)
+    return Shown(family, _drawing(family, relatives), relatives, tuple(closed))
 
 
 def _drawing(family: Family, relatives: tuple[Relative, ...]) -> Drawing | None:
@@ -94,7 +101,7 @@ def always_said(words: Words) -> list[str]:
         _("A third model that both come from."),
         _("A third model whose layers are in one and whose embeddings in both."),
         _("Only the sha256 of the files can say more: a piece of each tensor was read."),
-        _("The two whole models the adapter is said to make of each other, or what its maker declares."),
+        _("Both files in whole: the adapter's rows beside the model's neurons."),
         _("A copy whose embeddings are all new and whose stream was rotated looks the same: both files in whole can "
           "show that. Answers to the same questions can show if one learnt from the other."),
         _("layers dropped"), _("layers doubled"), _("layers reordered"), _("neurons pruned"), _("stream narrowed"),

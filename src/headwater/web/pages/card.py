@@ -13,6 +13,7 @@ from headwater.core.types import Entry, Finding, Kind
 from headwater.hub import Hub, browse
 from headwater.hub.facts import facts
 from headwater.hub.scan import by_path
+from headwater.trace.closed import beside
 from headwater.trace.lineage import lineage_of
 from headwater.web import cards, markdown
 from headwater.web.pages._descent import Shown, shown
@@ -58,7 +59,8 @@ def descent_of(request: Request, here: Place) -> Shown | None:
     """What is known of the model's descent, as this visitor may know it; None for a dataset."""
     if here.repo.kind is not Kind.MODEL:
         return None
-    return shown(lineage_of(app_of(request).trace, visitor(request).actor, here.repo, here.commit.oid))
+    app, actor = app_of(request), visitor(request).actor
+    return shown(lineage_of(app.trace, actor, here.repo, here.commit.oid), beside(app.closed, actor, here.repo))
 
 
 def security(hub: Hub, entries: Sequence[Entry]) -> Security:

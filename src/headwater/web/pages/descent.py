@@ -16,8 +16,9 @@ from headwater.hub import Hub
 from headwater.hub.access import find_repo
 from headwater.hub.declare import declare_base
 from headwater.trace import Trace
+from headwater.trace.closed import beside
 from headwater.trace.lineage import lineage_of, read_again
-from headwater.web.pages._descent import operations, shown
+from headwater.web.pages._descent import operations, shown, told_in
 from headwater.web.pages._repo import PlaceDep, place, repo_page
 from headwater.web.site import OWN_FORM, HubDep, VisitorDep, app_of, go
 
@@ -28,10 +29,12 @@ router = APIRouter()
 @router.get("/{owner}/{name}/lineage/{revision}")
 def descent(request: Request, hub: HubDep, who: VisitorDep, here: PlaceDep) -> Response:
     """htmx asks again while the weights are being read, and only for the panel."""
-    found = shown(lineage_of(app_of(request).trace, who.actor, here.repo, here.commit.oid))
+    app = app_of(request)
+    found = shown(lineage_of(app.trace, who.actor, here.repo, here.commit.oid),
+                  beside(app.closed, who.actor, here.repo))
     partial = request.headers.get("hx-target") == "lineage"
     return repo_page(request, "parts/lineage.html" if partial else "descent.html", hub, here, "lineage",
-                     descent=found, done=lambda text: operations(who.words, text))
+                     descent=found, done=lambda text: operations(who.words, text), told=told_in(who.words))
 
 
 @router.post("/{owner}/{name}/lineage", dependencies=OWN_FORM)
