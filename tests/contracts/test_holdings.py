@@ -9,7 +9,7 @@ import pytest
 from record_samples import HOUR, MAIN, digest, file
 
 from headwater.core.errors import Conflict, EntryNotFound
-from headwater.core.types import Finding
+from headwater.core.types import ANYONE, Finding
 from headwater.hub.git import make_commit, make_tree
 from headwater.storage.tables import blobs, leases
 
@@ -38,6 +38,18 @@ def test_bytes_are_lost_until_they_are_kept_and_when_they_are_swept_whoever_sent
     world.sweep()
     assert world.records.holdings.lost(asked) == set(asked)
     assert world.records.holdings.lost([]) == set()
+
+
+def test_of_bytes_the_oldest_repo_a_viewer_may_read_is_named(world):
+    one, two, hidden = world.repo(), world.repo("two"), world.repo("hidden", private=True)
+    for repo in (two, one):
+        world.push(repo, {"a": "same"})
+    world.push(hidden, {"a": "secret"})
+    world.keep(one, "leased")
+    asked = [digest(c) for c in ("same", "secret", "leased", "unheard of")]
+    found = world.records.holdings.holders(asked, ANYONE)
+    assert {d: r.id for d, r in found.items()} == {digest("same"): min(one.id, two.id)}
+    assert world.records.holdings.holders(asked, world.me).keys() == {digest("same"), digest("secret")}
 
 
 def test_a_lease_is_extended_and_never_shortened(world):

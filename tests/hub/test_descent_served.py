@@ -15,6 +15,7 @@ from llama_made import llama_gguf
 from server import HubProcess
 from test_descent import Place
 
+from headwater import cli
 from headwater.core.types import Pair
 from headwater.storage.blobs import packed as packed_file
 from headwater.storage.blobs.difference import FORMS, form_of, pack_block, unpack_block
@@ -50,6 +51,19 @@ def test_curl_huggingface_hub_and_llama_cpp_are_served_what_is_kept_as_a_differe
     answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
     shutil.rmtree(tmp_path / "got")
+
+
+def test_people_are_told_what_is_kept_as_a_difference_and_to_what(served, monkeypatch, capsys):
+    server, name, child = served
+    kept, = httpx.get(f"{server.url}/api/headwater/kept/{name}").json()
+    assert kept["path"] == "m.gguf" and kept["size"] == len(child) and 4000 < kept["on_disk"] < len(child) / 4
+    assert kept["base"] != name and httpx.get(f"{server.url}/api/headwater/kept/{kept['base']}").json() == []
+    page = httpx.get(f"{server.url}/{name}/tree/main", headers={"accept": "text/html", "accept-language": "en"}).text
+    assert "on disk: the difference to" in page and f'href="/{kept["base"]}"' in page
+    monkeypatch.setenv("HEADWATER_URL", server.url)
+    assert cli.run(["show", name]) == 0
+    said = capsys.readouterr()
+    assert f"the difference to {kept['base']}" in said.out and "made whole when the last repo" in said.err
 
 
 @settings(max_examples=150, deadline=None)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from headwater.cli._common import Common, count, human, plain, show_json, show_table
+from headwater.cli._common import Common, count, human, note, plain, show_json, show_table
 
 
 def show(
@@ -21,9 +21,11 @@ def show(
     with reach(common) as door:
         at = f"/revision/{path_of(revision)}" if revision else ""
         info = door.get(f"/api/models/{path_of(*name.split('/'))}{at}", blobs="true")
-        looked = door.get(f"/api/headwater/doctor/{path_of(*info['id'].split('/'))}", revision=info["sha"])
+        named = path_of(*info["id"].split("/"))
+        looked = door.get(f"/api/headwater/doctor/{named}", revision=info["sha"])
+        kept = door.get(f"/api/headwater/kept/{named}", revision=info["sha"])
     if common.json:
-        show_json({**info, "about": looked["about"], "checks": looked["checks"]})
+        show_json({**info, "about": looked["about"], "checks": looked["checks"], "kept": kept})
         return
     print(f"{info['id']}@{info['sha']}")
     about = looked["about"]
@@ -31,7 +33,15 @@ def show(
         if value:
             print(f"  {label:<14}{plain(str(value))}")
     print()
-    show_table(["file", "#size"], ((f["rfilename"], human(f.get("size"))) for f in info["siblings"]), "No files yet.")
+    told = {one["path"]: f"{human(one['on_disk'])}, the difference to {one['base'] or 'a model you may not see'}"
+            for one in kept}
+    columns = ["file", "#size", "on disk"] if told else ["file", "#size"]
+    rows = ((f["rfilename"], human(f.get("size")), told.get(f["rfilename"], ""))[:len(columns)]
+            for f in info["siblings"])
+    show_table(columns, rows, "No files yet.")
+    if told:
+        note("A file kept as a difference is read like any other; it is made whole when the last repo with its base "
+             "goes.")
 
 
 def _facts(info: dict[str, Any], about: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -187,6 +187,9 @@ class Holdings(Protocol):
     def all(self) -> Iterator[tuple[Digest, int]]:
         """Every digest believed kept, with its size."""
 
+    def holders(self, digests: Iterable[Digest], viewer: Actor) -> dict[Digest, Repo]:
+        """Of these digests, those that stand in the history of a repo the viewer may read, with the oldest such."""
+
     def findings(self, digests: Iterable[Digest]) -> dict[Digest, Finding]:
         """Scan results by digest, of those scanned; a digest not yet scanned is left out."""
 

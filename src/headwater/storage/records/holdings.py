@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
 
 from headwater.core.errors import Conflict, RepoNotFound
-from headwater.core.types import Digest, Finding, Repo
+from headwater.core.types import Actor, Digest, Finding, Repo
 from headwater.storage.database import Database, among, insert
+from headwater.storage.records._search import visible
+from headwater.storage.records.repos import as_repo
 from headwater.storage.tables import blobs, deltas, files, findings, leases, repo_blobs, repos
 
 _PAGE = 2000
@@ -140,6 +142,12 @@ class SqlHoldings:
             if len(page) < _PAGE:
                 return
             last = page[-1][0]
+
+    def holders(self, digests: Iterable[Digest], viewer: Actor) -> dict[Digest, Repo]:
+        question = (select(repos, repo_blobs.c.digest).join(repo_blobs, repo_blobs.c.repo_id == repos.c.id)
+                    .where(among(repo_blobs.c.digest, digests), visible(viewer)).order_by(repos.c.id.desc()))
+        with self._db.read() as connection:
+            return {row.digest: as_repo(row) for row in connection.execute(question)}
 
     def findings(self, digests: Iterable[Digest]) -> dict[Digest, Finding]:
         with self._db.read() as connection:

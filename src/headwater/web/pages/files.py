@@ -7,9 +7,10 @@ from fastapi.responses import Response
 
 from headwater.core.types import EntryKind
 from headwater.hub import browse
+from headwater.hub.kept_as import kept_as
 from headwater.web.pages._repo import PlaceDep, folders, refs, repo_page
 from headwater.web.pages.card import security
-from headwater.web.site import HubDep, segment
+from headwater.web.site import HubDep, VisitorDep, segment
 
 router = APIRouter()
 SHOWN = 1000
@@ -20,7 +21,7 @@ SHOWN = 1000
 @router.get("/{owner}/{name}/tree/{revision}/{path:path}")
 @router.get("/datasets/{owner}/{name}/tree/{revision}")
 @router.get("/datasets/{owner}/{name}/tree/{revision}/{path:path}")
-def files(request: Request, hub: HubDep, here: PlaceDep, path: str = "") -> Response:
+def files(request: Request, hub: HubDep, who: VisitorDep, here: PlaceDep, path: str = "") -> Response:
     path = segment(path).strip("/")
     entries = browse.listing(hub, here.commit, path)
     entries.sort(key=lambda e: (e.kind is EntryKind.FILE, e.path.lower()))
@@ -29,4 +30,5 @@ def files(request: Request, hub: HubDep, here: PlaceDep, path: str = "") -> Resp
     levels = {f.path: f.level for f in security(hub, [e for e in shown if e.digest]).findings}
     return repo_page(request, "files.html", hub, here, "files", path=path, trail=folders(path), entries=shown,
                      more=len(entries) - len(shown), changed=browse.last_commits(hub, here.repo, here.commit, shown),
-                     branches=branches, tags=tags, levels=levels, total=hub.history.count(here.repo, here.commit.oid))
+                     branches=branches, tags=tags, levels=levels, kept=kept_as(hub, who.actor, shown),
+                     total=hub.history.count(here.repo, here.commit.oid))
