@@ -71,6 +71,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("film_memory_bytes", 6_000_000_000, "bytes", "memory the making of one film may take"),
     Setting("film_model", "", "", "model that films are made with when a closed one is named; empty: what is built in"),
     Setting("film_queue_user_max", 20, "", "films an account may have waiting or under way"),
+    Setting("film_user_per_day", 0, "", "films an account that is no administrator's may order in a day (UTC); 0 means "
+            "no limit"),
+    Setting("film_user_seconds", 0, "s", "longest film such an account may order; 0 means what the engine can"),
+    Setting("film_user_side", 0, "", "most pixels a side of such a film may have; 0 means what the engine can"),
+    Setting("film_badge", "", "", "en or zh: films a model made show AI, or AI 生成, in a corner; empty: those "
+            "ordered so"),
+    Setting("film_blocklist", "", "", "file of patterns (RE2, one a line, # begins a comment); no film is made of what "
+            "they match"),
+    Setting("film_check_url", "", "", "service that is asked whether a film may be ordered: it is sent JSON (prompt, "
+            "negative, kind, model, account, pictures) and answers {\"allow\": true or false, \"reason\"}; when it "
+            "does not answer, no film is ordered", secret=True),
     Setting("callback_hosts", "", "", "hosts a film's callback_url may name, by commas; * is all public ones, and a "
             "host named here may be private; empty: no film calls back"),
     Setting("remotes", "", "", "JSON of {URL: key}: where a repo's remote.json may have chats answered, and its "

@@ -6,9 +6,10 @@ verb is a function whose first argument is Film.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from headwater.core.film import FilmEngine
 from headwater.core.ports import Blobs, Files, Films, Jobs
@@ -44,6 +45,10 @@ class Film:
     tmp: Path
     now: Callable[[], float]
     list_models: Callable[[Actor], list[tuple[Repo, Commit]]] = lambda actor: []
+    note: Callable[[str, str, Actor, dict[str, Any]], None] = lambda action, subject, by, detail: None
+    """Into the audit log: action, subject, by whom, detail."""
+    spend: Callable[[int, Mapping[str, tuple[int, int]]], dict[str, tuple[int, int]]] | None = None
+    """core.ports.Spending.spend, where films of a day are counted; None: nowhere."""
     chosen: dict[str, str | None] = field(default_factory=dict, repr=False)
     """The engine that films with a commit, by its name; see models.py."""
     read_text: Callable[[Commit, str], str | None] = lambda commit, path: None

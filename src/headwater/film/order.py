@@ -28,6 +28,7 @@ from headwater.core.film import (
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
 from headwater.film import Film
 from headwater.film.elsewhere import admit
+from headwater.film.gate import admit_order, count_order, uncount_order
 from headwater.film.learned import estimate as estimate
 from headwater.film.parts import bare, laid_out, pinned
 
@@ -82,15 +83,23 @@ class Asked:
 def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Staged | None = None) -> KeptFilm:
     """Keep the order and its pictures (which are consumed), and enqueue the work.
 
-    Raises BadInput (what the engine cannot do, or a picture it cannot read), ModelNotFound, TooLarge, Busy.
+    Raises BadInput (what the engine cannot do, or a picture it cannot read), ModelNotFound, TooLarge, Busy, Forbidden
+    (words the hub makes no film of), Unavailable (when that cannot be told).
     """
+    counted = False
     try:
         normalised = checked(film, actor, account, asked, photo)
         if film.films.unfinished(account.id) >= film.settings.film_queue_user_max:
             raise Busy("You have as many films waiting as one account may.", retry_after=30,
                        hint="Wait for one to be done, or cancel one.")
+        count_order(film, account)
+        counted = True
         kept_photo = keep_file(film, account, photo, "photo", media_type(photo.path)) if photo else None
         named = _keep_others(film, account, asked)
+    except BaseException:
+        if counted:
+            uncount_order(film, account)
+        raise
     finally:
         forget(asked, photo)
     kept = KeptFilm(
@@ -103,7 +112,9 @@ def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Stage
 
 def checked(film: Film, actor: Actor, account: Account, asked: Asked, photo: Staged | None) -> Normalised:
     """The plan of an order that is meant: also what the account may order is looked at. Raises as order()."""
-    return plan(film, actor, asked, photo)
+    normalised = plan(film, actor, asked, photo)
+    admit_order(film, actor, account, normalised.request)
+    return normalised
 
 
 def forget(asked: Asked, photo: Staged | None) -> None:
@@ -394,6 +405,7 @@ def plain(film: Film, normalised: Normalised, asked: Asked) -> dict[str, Any]:
     its engine thinks it takes; camera_said: the move that was set, where the engine took another from the words."""
     request = normalised.request
     engine = film.engines[request.engine]
+    badge = asked.badge or (film.settings.film_badge if engine.describe(request.folder).generates else "")
     expected = {"work": work_of(engine, request), "seconds": engine.estimate(request).seconds}
     return {"engine": request.engine, "kind": request.kind, "model": request.model, "revision": request.revision,
             "prompt": request.prompt, "negative": request.negative, "seconds": request.seconds, "fps": request.fps,
@@ -402,4 +414,4 @@ def plain(film: Film, normalised: Normalised, asked: Asked) -> dict[str, Any]:
             "more": bare(request.extra), "notes": [*asked.told, *normalised.notes], "expected": expected,
             **({"points": request.points} if request.points else {}),
             **({"camera_said": asked.camera} if asked.camera != request.camera else {}),
-            **({"badge": asked.badge} if asked.badge else {}), **({"told": list(asked.told)} if asked.told else {})}
+            **({"badge": badge} if badge else {}), **({"told": list(asked.told)} if asked.told else {})}
