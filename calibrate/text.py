@@ -21,10 +21,10 @@ _CHARACTERS = 600_000
 _PIECES = re.compile(r" ?[A-Za-z]+|\d| ?[^\sA-Za-z\d]|\s")
 
 
-@lru_cache(maxsize=1)
-def bodies() -> tuple[list[str], dict[str, np.ndarray]]:
-    """(512 words, byte-level style; token numbers int32 by name of the body)."""
-    pieces = {name: _PIECES.findall(text) for name, text in _texts().items()}
+@lru_cache(maxsize=2)
+def bodies(vocabulary: int = VOCABULARY, characters: int = _CHARACTERS) -> tuple[list[str], dict[str, np.ndarray]]:
+    """(the words, byte-level style; token numbers int32 by name of the body). characters: of each body, at most."""
+    pieces = {name: _PIECES.findall(text) for name, text in _texts(characters).items()}
     letters = [chr(n) for n in range(33, 127)] + [" ", "\n"]
     counts = Counter[str]()
     for found in pieces.values():
@@ -32,7 +32,7 @@ def bodies() -> tuple[list[str], dict[str, np.ndarray]]:
         for piece, count in total.items():
             counts[piece] += count / len(found)
     common = [piece for piece, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    words = letters + common[:VOCABULARY - len(letters)]
+    words = letters + common[:vocabulary - len(letters)]
     numbers = {word: n for n, word in enumerate(words)}
     known: dict[str, list[int]] = {}
     cut = {name: np.array([n for piece in found for n in _cut(piece, numbers, known)], np.int32)
@@ -52,15 +52,15 @@ def _cut(piece: str, numbers: dict[str, int], known: dict[str, list[int]]) -> li
     return known[piece]
 
 
-def _texts() -> dict[str, str]:
+def _texts(characters: int = _CHARACTERS) -> dict[str, str]:
     library = Path(sysconfig.get_paths()["stdlib"])
     sources = [p for p in sorted(library.glob("*.py")) + sorted(library.glob("[a-z]*/*.py"))
                if "site-packages" not in p.parts and "idle" not in str(p)]
     headers = sorted(Path(sysconfig.get_paths()["include"]).rglob("*.h"))
     headers += sorted((Path(np.__file__).parent / "_core" / "include").rglob("*.h"))
-    return {"source": _joined(p.read_text("utf-8", "replace") for p in sources[::2]),
-            "english": _joined(text for p in sources[1::2] for text in _told(p)),
-            "headers": _joined(p.read_text("utf-8", "replace") for p in headers)}
+    return {"source": _joined((p.read_text("utf-8", "replace") for p in sources[::2]), characters),
+            "english": _joined((text for p in sources[1::2] for text in _told(p)), characters),
+            "headers": _joined((p.read_text("utf-8", "replace") for p in headers), characters)}
 
 
 def _told(path: Path) -> Iterator[str]:
@@ -74,11 +74,11 @@ def _told(path: Path) -> Iterator[str]:
             yield (ast.get_docstring(node) or "") + "\n"
 
 
-def _joined(parts: Iterator[str]) -> str:
+def _joined(parts: Iterator[str], characters: int) -> str:
     found, length = [], 0
     for part in parts:
         found.append(re.sub(r"[ \t]+", " ", part))
         length += len(found[-1])
-        if length > _CHARACTERS:
+        if length > characters:
             break
-    return "".join(found)[:_CHARACTERS]
+    return "".join(found)[:characters]

@@ -182,6 +182,18 @@ class Course:
 
 def train(models: Sequence[Params], course: Course, texts: Mapping[str, np.ndarray]) -> tuple[list[Params], np.ndarray]:
     """AdamW, warmed up and cooled down. (the models trained, each one's mean loss over the last tenth)."""
+    params, _, losses = _trained(models, course, texts)
+    return unstack(params), losses
+
+
+def train_adapters(models: Sequence[Params], course: Course, texts: Mapping[str, np.ndarray]) -> list[Params]:
+    """Of each model the pairs that were trained: "0.gate/a" (rank, in) and "0.gate/b" (out, rank)."""
+    pairs = _trained(models, course, texts)[1]
+    return [{name: a[n].copy() for name, a in pairs.items()} for n in range(len(models))]
+
+
+def _trained(models: Sequence[Params], course: Course,
+             texts: Mapping[str, np.ndarray]) -> tuple[Params, Params, np.ndarray]:
     params = stack(models)
     names = [n for n in params if not course.only or any(part in n for part in course.only)]
     base, pairs = _adapters(params, course) if course.rank else ({}, {})
@@ -200,7 +212,7 @@ def train(models: Sequence[Params], course: Course, texts: Mapping[str, np.ndarr
             for n, start in base.items():
                 params[n] = start + pairs[f"{n}/b"] @ pairs[f"{n}/a"]
     tail = np.array(losses[-max(1, course.steps // 10):])
-    return unstack(params), tail.mean(0)
+    return params, pairs, tail.mean(0)
 
 
 def _sample(text: np.ndarray, rng: np.random.Generator) -> np.ndarray:

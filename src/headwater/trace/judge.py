@@ -106,8 +106,18 @@ def _adapter(case: _Case, forms: set[str]) -> _Answer:
             "The adapter carries %(n)s tensors of the other model as they are.", n=shared), _NOTHING
     if shared:
         return Verdict.DESCENDS, said("Two adapters have %(n)s tensors in common, as they are.", n=shared), _NOTHING
-    return (Verdict.CANNOT_TELL, said("An adapter's small matrices do not show which model they were trained on."),
-            "The two whole models the adapter is said to make of each other, or what its maker declares.")
+    if forms != {"adapter"} and not _may_fit(case):
+        return (Verdict.UNRELATED, said("The adapter changes matrices that the other model does not have: their shapes "
+                                        "differ."), _NOTHING)
+    return (Verdict.CANNOT_TELL, said("An adapter's fingerprint does not show which model it was trained on."),
+            _FILES)
+
+
+def _may_fit(case: _Case) -> bool:
+    """Whether an adapter's shape allows that it belongs to the other model; True where that has no layers known."""
+    one, two = (print_.architecture for print_ in (case.pair.a, case.pair.b))
+    adapter, model = (one, two) if one.form == "adapter" else (two, one)
+    return model.form == "opaque" or (adapter.width == model.width and adapter.layers <= model.layers)
 
 
 def _identical(case: _Case) -> _Answer | None:
@@ -117,6 +127,7 @@ def _identical(case: _Case) -> _Answer | None:
             "Only the sha256 of the files can say more: a piece of each tensor was read.")
 
 
+_FILES = "Both files in whole: the adapter's rows beside the model's neurons."
 _NOTHING = "Nothing: it does not rest on a share or a chance."
 _PAIR = "Both files in whole: all neurons compared, and the difference of each tensor."
 

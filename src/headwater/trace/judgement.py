@@ -14,7 +14,7 @@ import numpy as np
 
 from headwater.trace.said import Said, as_told, from_told, said
 
-VERSION = 1
+VERSION = 2
 """Moves when the same two fingerprints would be judged differently."""
 
 

@@ -40,12 +40,14 @@ class Model:
 @dataclass(frozen=True)
 class Mixture:
     """coefficients: by candidate's name. residual: norm of what is left over the child's norm. nearest: the same for
-    the nearest single candidate. is_merge: two and more have a part, and together explain what none does alone."""
+    the nearest single candidate. is_merge: two and more have a part, and together explain what none does alone.
+    adapters: those of the names that are adapters merged into the other, by their scale."""
 
     coefficients: dict[str, float]
     residual: float
     nearest: float
     is_merge: bool
+    adapters: Sequence[str] = ()
 
 
 def find_mixture(child: Model, candidates: Sequence[Model]) -> Mixture:
@@ -99,9 +101,12 @@ def with_mixture(judgement: Judgement, found: Mixture, child: Literal["a", "b"])
                         {"residual": round(found.residual, 5), "nearest": round(found.nearest, 5)})
     if not found.is_merge:
         return replace(judgement, evidence=(*judgement.evidence, evidence))
+    places = {"child": child.upper(), "parts": parts}
+    what = said("%(child)s is a model with adapters merged into it: %(parts)s.", **places) if found.adapters else \
+        said("%(child)s is a weighted sum of others: %(parts)s.", **places)
     return replace(judgement, verdict=Verdict.MERGE, direction="a-from-b" if child == "a" else "b-from-a",
                    direction_evidence=(*judgement.direction_evidence,
                                        Evidence("mixture", "proof", evidence.says, {"child": child})),
-                   evidence=(*judgement.evidence, evidence), operation="merged", coefficients=found.coefficients,
-                   says=sentences([said("%(child)s is a weighted sum of others: %(parts)s.", child=child.upper(),
-                                        parts=parts), evidence.says]))
+                   evidence=(*judgement.evidence, evidence), operation="adapter merged" if found.adapters else "merged",
+                   coefficients=found.coefficients,
+                   says=sentences([what, evidence.says]))

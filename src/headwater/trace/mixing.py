@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from headwater.core.ports import Progress, Work
 from headwater.core.types import Edge, Kept, Mixed
-from headwater.trace import Trace
+from headwater.trace import Trace, adapters_in_hub
 from headwater.trace.judgement import Judgement
 from headwater.trace.merges import MOST_CANDIDATES, PART, Mixture, with_mixture
 from headwater.trace.reading import ModelFile, model_files, run_apart
@@ -39,8 +39,8 @@ def suspects(trace: Trace, kept: Kept) -> list[int]:
 
 
 def enqueue(trace: Trace, kept: Kept) -> int:
-    """Have those tried that look like merges since this model came; how many."""
-    found = suspects(trace, kept)
+    """Have those tried that look like merges, or may hold an adapter, since this model came; how many."""
+    found = sorted({*suspects(trace, kept), *adapters_in_hub.holders(trace, kept)})
     for child in found:
         trace.jobs.enqueue("trace-merge", {"fingerprint_id": child}, title="Try a mixture", by="headwater",
                            key=f"trace-merge {child}")
@@ -53,11 +53,14 @@ def merge_job(trace: Trace, most_bytes: int) -> Work:
 
     def work(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
         child = int(payload["fingerprint_id"])
+        progress(0, None, stage="looking for adapters")
+        if adapters_in_hub.try_adapters(trace, child, most_bytes) is not None:
+            return {"tried": True, "is_merge": True, "candidates": 1}
         progress(0, None, stage="listing the files")
         others = candidates(trace, child)
         if len(others) < 2:
             return {"tried": False, "why": "fewer than two models could be parts of it"}
-        files = [_files(trace, number) for number in (child, *others)]
+        files = [files_of(trace, number) for number in (child, *others)]
         if not all(files):  # deleted since
             return {"tried": False, "why": "files of one of them are gone"}
         total = sum(f.size for mine in files for f in mine.values())
@@ -104,7 +107,8 @@ def _came_after(edge: Edge, child: int) -> bool:
     return edge.direction == ("b-from-a" if edge.a_id == child else "a-from-b")
 
 
-def _files(trace: Trace, number: int) -> Mapping[str, ModelFile]:
+def files_of(trace: Trace, number: int) -> Mapping[str, ModelFile]:
+    """Of a fingerprint, where it was first; {} where it stands nowhere any more."""
     for place in trace.records.places([number], None)[:1]:
         return model_files(trace.files_of(place.repo, place.revision))
     return {}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from headwater.core.errors import BadInput
+from headwater.trace.adapter_pair import adapter_evidence, deepen_adapter
 from headwater.trace.aligned_rows import as_evidence, rows_met
 from headwater.trace.all_neurons import NeuronPair, Side, match_layers
 from headwater.trace.judgement import Evidence, Judgement, LayerPair, Verdict
@@ -93,6 +94,8 @@ def compare_files(open_a: OpenFile, files_a: Mapping[str, int], open_b: OpenFile
         for open_file, files in ((open_a, files_a), (open_b, files_b)):
             reader = stack.enter_context(Reader(open_file, files))
             sides.append(Side(reader, _roles(reader, guess_tokens)))
+        if any(side.roles.adapter for side in sides):
+            return PairReport(None, (), (), (), adapter_evidence(*((side.reader, side.roles) for side in sides)))
         if any(x >= len(sides[0].roles.layers) or y >= len(sides[1].roles.layers) for x, y in chosen):
             raise BadInput("a layer was named that one of the models does not have.")
         report = _compare(sides[0], sides[1], chosen, progress or (lambda done, total: None))
@@ -201,6 +204,9 @@ def _evidence(matches: Sequence[LayerMatch], tensors: Sequence[TensorPair]) -> t
 
 def deepen(judgement: Judgement, report: PairReport) -> Judgement:
     """The judgement with what the whole files add: re-encoded where that is proved, kin where all neurons show it."""
+    of_adapter = deepen_adapter(judgement, report.evidence)
+    if of_adapter is not None:
+        return of_adapter
     by_name = {e.name: e for e in report.evidence}
     evidence = judgement.evidence + report.evidence
     operations = [judgement.operation] if judgement.operation else []

@@ -107,7 +107,6 @@ def compare_job(trace: Trace) -> Work:
 
     def work(payload: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
         from headwater.trace.lineage import fingerprint_of
-        from headwater.trace.work import guess_of
 
         progress(0, None, stage="listing the files", unit="layers")
         sides, ids = [], []
@@ -122,14 +121,36 @@ def compare_job(trace: Trace) -> Work:
                               read_of(trace, files)))
         if not payload.get("again") and report_of(trace, *ids) is not None:
             return {"known": True}
-        first, second = in_order(sides[0], sides[1])
-        report = _compare(first, second, trace.null, guess=guess_of(trace),
-                          tell=lambda done, total: progress(done, total or None, stage="comparing", unit="layers"))
-        told = {"first": ids[0 if first is sides[0] else 1], **finite_report(report)}
-        kept_now = trace.records.compared(Whole(max(ids), min(ids), VERSION, told))
-        return {"known": False, "agreement": report.agreement} if kept_now else None
+        report = _compared(trace, ids, sides, lambda done, total: progress(done, total or None, stage="comparing",
+                                                                           unit="layers"))
+        return {"known": False, "agreement": report.agreement} if report is not None else None
 
     return work
+
+
+def _compared(trace: Trace, ids: list[int], sides: list[Side], tell: Tell | None = None) -> PairReport | None:
+    """Compare and keep, by fingerprints' ids; as in_order looked at them. None if one of them is gone."""
+    from headwater.trace.work import guess_of
+
+    first, second = in_order(sides[0], sides[1])
+    report = _compare(first, second, trace.null, tell, guess_of(trace))
+    told = {"first": ids[0 if first is sides[0] else 1], **finite_report(report)}
+    return report if trace.records.compared(Whole(max(ids), min(ids), VERSION, told)) else None
+
+
+def compare_kept(trace: Trace, a: int, b: int, bodies: Mapping[int, Fingerprint]) -> PairReport | None:
+    """What is kept of two fingerprints, compared now if they were not; None if the files of one are gone. Raises
+    CannotRead."""
+    from headwater.trace.mixing import files_of
+
+    known = report_of(trace, a, b)
+    if known is not None:
+        return known
+    files = [files_of(trace, number) for number in (a, b)]
+    if not all(files):
+        return None
+    sides = [Side(bodies[number], mine, read_of(trace, mine)) for number, mine in zip((a, b), files, strict=True)]
+    return _compared(trace, [a, b], sides) and report_of(trace, a, b)
 
 
 def finite_report(report: PairReport) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from headwater.core.errors import CorruptFile
 from headwater.core.ports import Progress, Work
 from headwater.core.types import ANYONE, Edge, Job, Kept, Oid, Repo
-from headwater.trace import Trace, judgement, mixing
+from headwater.trace import Trace, adapters_in_hub, judgement, mixing
 from headwater.trace.declared import bases_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.reading import CannotRead, Guess, ModelFile, digest_of, model_files, read_apart
@@ -117,7 +117,7 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
         return 0
     made = Fingerprint.from_bytes(body)
     others = {c.id for c in trace.index.candidates(made, limit=MOST, without=[kept.id])}
-    others |= set(declared_ids(trace, kept))
+    others |= {*declared_ids(trace, kept), *adapters_in_hub.fitting(trace, kept)}
     if len(others) < UNRELATED:  # somebody unrelated to show beside
         others |= {c.id for c in trace.index.newest(UNRELATED, without=[kept.id])}
     edges = []
@@ -127,7 +127,8 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
             second = Fingerprint.from_bytes(theirs)
         except CorruptFile:  # of another version: it will be read again, and then compared with this one
             continue
-        edges.append(edge_of(trace, kept.id, made, other, second))
+        edge = edge_of(trace, kept.id, made, other, second)
+        edges.append(adapters_in_hub.looked_at_whole(trace, edge, {kept.id: made, other: second}))
     trace.records.judged(_worth_keeping(edges), of=kept.id, version=judgement.VERSION)
     return len(edges)
 
