@@ -1,0 +1,173 @@
+"""Words and noise to latents: a small UMT5 encoder and a WanTransformer3DModel, learned together by flow matching.
+
+One transformer for films from words and from a photo, as Wan 2.2 TI2V does it: every place has its own time, and the
+first place of a photo's film is clean, at time nought. Words are left out for one film in eight, for guidance. Latents
+come from shards that `shards` writes; the set grows as training goes on. Runs in the environment that has torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanAttnProcessor
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+from brook import world
+from brook.autoencoder import LATENT, encode
+from brook.course import Course, run, seeded
+
+SEED, BATCH, SHARD, MOST = 2, 32, 256, 56
+PADDED, WORDS = 512, 24
+"""How many words diffusers hands to the transformer, most of them empty; and how many are kept while training."""
+TEXT = 128
+TRANSFORMER = {"num_attention_heads": 3, "attention_head_dim": 64, "in_channels": LATENT, "out_channels": LATENT,
+               "text_dim": TEXT, "freq_dim": 128, "ffn_dim": 768, "num_layers": 6, "cross_attn_norm": True}
+ENCODER = {"d_model": TEXT, "d_kv": 32, "num_heads": 4, "d_ff": 256, "num_layers": 2, "dropout_rate": 0.0,
+           "relative_attention_num_buckets": 16, "relative_attention_max_distance": 32}
+COURSE = Course("denoiser", 5000, 1.5e-3, warm=100)
+SHIFT, WORDLESS, FROM_PHOTO = 2.0, 0.12, 0.35
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Each word of the world is one piece, what is not in it is <unk>. Capitals and points are as nothing; T5Tokenizer
+    would forget that rule when it is read again, so it is the general class."""
+    pieces = {"<pad>": 0, "</s>": 1, "<unk>": 2} | {word: 3 + n for n, word in enumerate(world.vocabulary())}
+    made = Tokenizer(models.WordLevel(pieces, unk_token="<unk>"))
+    made.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(Regex("[^a-z]+"), " "),
+                                            normalizers.Strip()])
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+                                   model_max_length=PADDED)
+
+
+class Spoken(torch.nn.Module):
+    """The text encoder and the transformer as one thing to train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(SEED)
+        self.words = tokenizer()
+        self.text = UMT5EncoderModel(UMT5Config(vocab_size=len(self.words), pad_token_id=0, eos_token_id=1, **ENCODER))
+        self.transformer = WanTransformer3DModel(**TRANSFORMER)
+        with torch.no_grad():
+            self.transformer.proj_out.weight.zero_()
+            for block in self.transformer.blocks:
+                block.scale_shift_table[:, [2, 5]] += 1  # gates begin open, or little is learned for a long time
+        for block in self.transformer.blocks:
+            block.attn2.set_processor(CountedPads())
+
+    def forward(self, latents: torch.Tensor, times: torch.Tensor, said: list[str]) -> torch.Tensor:
+        """latents (films, 16, 5, 8, 8); times (films,) or (films, 80), 0 to 1000. The way from film to noise."""
+        found = self.words(said, padding="max_length", max_length=WORDS, truncation=True, return_tensors="pt")
+        spoken = self.text(found.input_ids, found.attention_mask).last_hidden_state
+        spoken = spoken * found.attention_mask[..., None]
+        return self.transformer(latents, times, spoken, return_dict=False)[0]
+
+
+class CountedPads(WanAttnProcessor):
+    """diffusers fills up to 512 words with zeros and lets them be attended to. They are all alike, so here the last
+    one counts for all that were left out: the same result for a twentieth of the work."""
+
+    def __call__(self, attn: torch.nn.Module, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor,
+                 attention_mask: torch.Tensor | None = None, rotary_emb: tuple | None = None) -> torch.Tensor:
+        count = hidden_states.new_zeros(1, 1, 1, encoder_hidden_states.shape[1])
+        count[..., -1] = math.log(PADDED - encoder_hidden_states.shape[1] + 1)
+        return super().__call__(attn, hidden_states, encoder_hidden_states, count, rotary_emb)
+
+
+# --- what is learned from
+
+
+def shards(model: AutoencoderKLWan, folder: Path, first: int = 0, last: int = MOST, by: int = 1) -> None:
+    """Write the shards that are not there yet: scaled latents in half precision and the scenes they are of."""
+    mean = torch.tensor(model.config.latents_mean).view(1, -1, 1, 1, 1)
+    deviation = torch.tensor(model.config.latents_std).view(1, -1, 1, 1, 1)
+    for number in range(first, last, by):
+        if _shard(folder, number).exists():
+            continue
+        drawn = world.films(SEED * 10_000 + number)
+        scenes, films = [], []
+        for _ in range(SHARD):
+            of, _, film = next(drawn)
+            scenes.append(json.dumps(asdict(of)))
+            films.append(film)
+        latents = torch.cat([encode(model, np.stack(films[n:n + 16])) for n in range(0, SHARD, 16)])
+        part = folder / f".{number}.{os.getpid()}.npz"
+        np.savez(part, latents=((latents - mean) / deviation).half().numpy(), scenes=np.array(scenes))
+        part.rename(_shard(folder, number))
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"latents-{number:03d}.npz"
+
+
+class Learned:
+    """The latents and scenes written so far. Step n draws from the first `reach(n)` shards and waits for them, so that
+    what is seen does not depend on how fast they come."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self.folder, self.most = folder, most
+        self.latents: list[np.ndarray] = []
+        self.scenes: list[world.Scene] = []
+
+    def reach(self, step: int) -> int:
+        return min(self.most, 4 + step // 12)
+
+    def draw(self, step: int, rng: np.random.Generator) -> tuple[torch.Tensor, list[str]]:
+        while len(self.latents) < self.reach(step):
+            self._read(len(self.latents))
+        places = rng.integers(0, self.reach(step) * SHARD, BATCH)
+        latents = np.stack([self.latents[n // SHARD][n % SHARD] for n in places]).astype(np.float32)
+        return torch.from_numpy(latents), [world.words(self.scenes[n], rng) for n in places]
+
+    def _read(self, number: int) -> None:
+        file = _shard(self.folder, number)
+        while not file.exists():
+            time.sleep(0.5)
+        with np.load(file) as kept:
+            self.latents.append(kept["latents"])
+            for line in kept["scenes"]:
+                known = json.loads(str(line))
+                things = tuple(world.Thing(**thing) for thing in known.pop("things"))
+                self.scenes.append(world.Scene(things, **known))
+
+
+def train(folder: Path, log: Path, course: Course = COURSE, most: int = MOST, stop_after: int | None = None) -> Spoken:
+    model, learned = Spoken(), Learned(folder, most)
+
+    def loss_of(step: int) -> tuple[torch.Tensor, Mapping[str, float]]:
+        rng = np.random.default_rng([SEED, step])
+        clean, said = learned.draw(step, rng)
+        said = ["" if rng.random() < WORDLESS else words for words in said]
+        chance = seeded(SEED, step)
+        noise = torch.randn(clean.shape, generator=chance)
+        part = torch.rand(len(clean), generator=chance)
+        part = SHIFT * part / (1 + (SHIFT - 1) * part)
+        level = part.view(-1, 1, 1, 1, 1).expand(-1, 1, clean.shape[2], 1, 1)
+        photo = rng.random() < FROM_PHOTO
+        if photo:
+            level = level.clone()
+            level[:, :, 0] = 0
+        mixed = (1 - level) * clean + level * noise
+        tokens = clean.shape[3] * clean.shape[4] // 4
+        times = 1000 * (level[:, 0, :, 0, 0].repeat_interleave(tokens, 1) if photo else part)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = model(mixed, times, said)
+        error = (found.float() - (noise - clean))[:, :, int(photo):]
+        loss = error.pow(2).mean()
+        return loss, {"photo" if photo else "words": float(loss.detach())}
+
+    mean = run(course, model, loss_of, folder, log, stop_after)
+    model.load_state_dict({**model.state_dict(), **mean})
+    return model.eval()
