@@ -77,3 +77,21 @@ def test_an_order_that_waits_is_changed_by_whoever_saw_it_last(world):
     world.records.films.update(film.id, state="running")
     assert world.records.films.change(film.id, 1, asked={"prompt": "late"}) is None
     assert world.records.films.get(film.id).asked == {"prompt": "he waves"}
+
+
+def test_films_are_found_by_words_of_their_prompt_and_by_what_made_them(world):
+    def made(prompt, model="", engine="photo", **more):
+        return asked(world, asked={"prompt": prompt, "model": model, "engine": engine}, **more).id
+
+    smile = made("她微笑, she Smiles 100%", state="done")
+    turn = made("she turns", "ann/wan", "diffusers")
+    made("she smiles", account=world.account("bob"))
+    films = world.records.films
+
+    def found(**wants):
+        return [film.id for film in films.page(world.ann.id, **wants)[0]]
+
+    assert found(words=["微笑"]) == found(words=["SMILES", "she"]) == found(words=["100%"]) == [smile]
+    assert found(words=["she"]) == [turn, smile] and found(words=["s_e"]) == found(words=["she", "sits"]) == []
+    assert found(model="ann/wan") == [turn] and found(model="headwater/photo", state="done") == [smile]
+    assert films.models(world.ann.id) == ["ann/wan", "headwater/photo"]

@@ -349,8 +349,12 @@ class Films(Protocol):
         """The newest film the account calls so."""
 
     def page(self, account_id: int | None, *, state: str | None = None, after: str | None = None, limit: int = 20,
-             newest_first: bool = True) -> tuple[list[KeptFilm], bool]:
-        """(films after the one with the id `after`, whether there are more); account_id None: everybody's."""
+             newest_first: bool = True, words: Sequence[str] = (), model: str = "") -> tuple[list[KeptFilm], bool]:
+        """(films after the one with the id `after`, whether there are more); account_id None: everybody's. words: all
+        of them in the prompt, large or small. model: what made it, as models() names it."""
+
+    def models(self, account_id: int) -> list[str]:
+        """What the account's films are made by: owner/name, or headwater/<engine> where no model was needed."""
 
     def update(self, film_id: str, **fields: Any) -> KeptFilm | None:
         """None if it was deleted meanwhile."""

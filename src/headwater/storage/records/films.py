@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, delete, func, select, tuple_, update
 
 from headwater.core.errors import NotFound
 from headwater.core.types import KeptFilm
@@ -15,6 +15,9 @@ from headwater.storage.tables import films
 
 _COLUMNS = [films.c[field.name] for field in fields(KeptFilm)]
 _BATCH = 1_000
+MODELS_MAX = 500
+OWN = "headwater/"
+"""What stands before an engine's name where a film was made without a model."""
 
 
 class SqlFilms:
@@ -38,13 +41,19 @@ class SqlFilms:
         return _as_film(row) if row else None
 
     def page(self, account_id: int | None, *, state: str | None = None, after: str | None = None, limit: int = 20,
-             newest_first: bool = True) -> tuple[list[KeptFilm], bool]:
+             newest_first: bool = True, words: Sequence[str] = (), model: str = "") -> tuple[list[KeptFilm], bool]:
         """Raises NotFound if there is no film `after`."""
         question = select(*_COLUMNS)
         if account_id is not None:
             question = question.where(films.c.account_id == account_id)
         if state is not None:
             question = question.where(films.c.state == state)
+        for word in words:
+            question = question.where(_said("prompt").icontains(word, autoescape=True))
+        if model.startswith(OWN):
+            question = question.where(_said("model") == "", _said("engine") == model.removeprefix(OWN))
+        elif model:
+            question = question.where(_said("model") == model)
         columns = (films.c.created_at, films.c.id)
         with self._db.read() as connection:
             if after is not None:
@@ -56,6 +65,13 @@ class SqlFilms:
             directed = [column.desc() for column in columns] if newest_first else columns
             rows = list(connection.execute(question.order_by(*directed).limit(limit + 1)))
         return [_as_film(row) for row in rows[:limit]], len(rows) > limit
+
+    def models(self, account_id: int) -> list[str]:
+        made_by = (_said("model").label("model"), _said("engine").label("engine"))
+        with self._db.read() as connection:
+            rows = list(connection.execute(select(*made_by).where(films.c.account_id == account_id).distinct().limit(
+                MODELS_MAX)))
+        return sorted({row.model or OWN + row.engine for row in rows})
 
     def update(self, film_id: str, **changed: Any) -> KeptFilm | None:
         with self._db.write() as connection:
@@ -90,6 +106,10 @@ class SqlFilms:
         with self._db.read() as connection:
             return connection.scalar(select(func.count()).select_from(films).where(
                 films.c.account_id == account_id, films.c.state.in_(("queued", "running")))) or 0
+
+
+def _said(name: str) -> ColumnElement[str]:
+    return films.c.asked[name].as_string()
 
 
 def _as_film(row: Row[Any]) -> KeptFilm:

@@ -19,6 +19,7 @@ from headwater.core.types import Access, Account, Actor, Job, KeptFilm, Staged
 from headwater.film import Film, credit
 from headwater.film.make import preview_path
 from headwater.film.order import job_of, settled
+from headwater.film.queue import Standing
 from headwater.hub.access import need_scope
 from headwater.web.site import app_of
 
@@ -30,12 +31,14 @@ SOURCES = {credit.GENERATED: "generated", credit.GENERATED_FROM_PHOTO: "mixed", 
 @dataclass(frozen=True)
 class Shown:
     """left: seconds that are still to go, None while that cannot be told. preview: its address, None while there is
-    none."""
+    none. standing: its place in the line, None when it is over. owner: whose it is, None for the visitor's own."""
 
     film: KeptFilm
     job: Job | None
     left: float | None
     preview: str | None
+    standing: Standing | None = None
+    owner: str | None = None
 
     @property
     def going(self) -> bool:
@@ -54,18 +57,18 @@ def person(actor: Actor, need: Access = Access.READ) -> Account:
     return account
 
 
-def shown(film: Film, kept: KeptFilm) -> Shown:
+def shown(film: Film, kept: KeptFilm, standing: Standing | None = None, owner: str | None = None) -> Shown:
     """The film as it stands now."""
     kept = settled(film, kept)
     if kept.state not in ("queued", "running"):
-        return Shown(kept, None, None, None)
-    job, left, preview = job_of(film, kept), None, None
-    if job and job.started_at and job.total and job.done:
+        return Shown(kept, None, None, None, None, owner)
+    job, left, preview = job_of(film, kept), standing.left_s if standing else None, None
+    if kept.state == "running" and job and job.started_at and job.total and job.done:
         left = max(0.0, (film.now() - job.started_at) / job.done * (job.total - job.done))
     path = preview_path(film, kept)
     if path.exists():
         preview = f"/v1/videos/{kept.id}/preview?at={job.done if job else 0}"
-    return Shown(kept, job, left, preview)
+    return Shown(kept, job, left, preview, standing, owner)
 
 
 async def form_of(request: Request, film: Film, field: str, limit: int) -> tuple[dict[str, str], Staged | None]:

@@ -47,6 +47,17 @@ def asked_of(film: Film, said: dict[str, str]) -> Asked:
         brushes=_brushes(film, said))
 
 
+def changes_of(said: dict[str, str]) -> dict[str, Any]:
+    """What a form changes of an order that waits, by the names of Asked: only the fields it has. Raises BadInput."""
+    found: dict[str, Any] = {name: said[name].replace("\0", "").strip() for name in ("prompt", "negative", "preset")
+                             if name in said}
+    for name in ("seconds", "fps", "seed", "steps", "guidance"):
+        if said.get(name, "").strip():
+            number = _number(said, name)
+            found[name] = number if name in ("seconds", "guidance") or number is None else int(said[name])
+    return found
+
+
 def forget(*staged: Staged | None) -> None:
     for one in staged:
         if one:

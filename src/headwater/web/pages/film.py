@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import JSONResponse, Response
 
 from headwater.core.errors import BadInput, HeadwaterError
@@ -19,27 +19,59 @@ from headwater.film import Film
 from headwater.film.landmarks import find_points
 from headwater.film.models import find_all
 from headwater.film.order import BUILT_IN, PHOTO_MAX, estimate, offered, order, plan
-from headwater.web.pages._film import Shown, film_of, form_of, person, shown
+from headwater.film.queue import go_on_all, pause_all
+from headwater.web.pages._film import film_of, form_of, person
 from headwater.web.pages._film_form import asked_of, forget
+from headwater.web.pages._film_line import do as carry_out
+from headwater.web.pages._film_line import line_of
 from headwater.web.pages._film_terms import terms
-from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page
+from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page, segment
 
 router = APIRouter()
 SIZES = ("1280x720", "720x1280", "960x720", "720x720", "640x480", "480x480")
 RATES = (12, 24, 30)
-EACH = 24
+EACH = 8
+"""Of the films made, the newest; all of them stand in the gallery."""
 LATELY = 8
-CONTROLS = ("camera", "brushes", "points", "last_frame", "negative", "steps", "guidance", "extend")
 """Films that came to nothing are shown so many at a time."""
+CONTROLS = ("camera", "brushes", "points", "last_frame", "negative", "steps", "guidance", "loras", "extend")
 PEOPLE = {"none": "no people can be recognised", "agreed": "people can be recognised and agreed"}
 
 
 @router.get("/film")
-def film(request: Request, who: VisitorDep, after: str = "", model: str | None = None) -> Response:
+def film(request: Request, who: VisitorDep, model: str | None = None) -> Response:
     """htmx asks for the queue alone, every second while something is made."""
     if "hx-request" in request.headers:
-        return page(request, "parts/film_queue.html", **_films(film_of(request), who.actor, ""))
-    return _page(request, who.actor, {} if model is None else {"model": model}, after=after)
+        return page(request, "parts/film_queue.html", **_films(film_of(request), who.actor))
+    return _page(request, who.actor, {} if model is None else {"model": model})
+
+
+@router.post("/film/line", dependencies=OWN_FORM)
+def steer(request: Request, who: VisitorDep, do: Annotated[str, Form()]) -> Response:
+    """Pause the whole line, or let it go on: for administrators."""
+    here = film_of(request)
+    person(who.actor, Access.WRITE)
+    (pause_all if do == "pause" else go_on_all)(here, who.actor)
+    if "hx-request" in request.headers:
+        return page(request, "parts/film_queue.html", **_films(here, who.actor))
+    return go("/film#being-made")
+
+
+@router.post("/film/line/{film}", dependencies=OWN_FORM)
+def move(request: Request, who: VisitorDep, film: str, do: Annotated[str, Form()],
+         back: Annotated[str, Form()] = "line") -> Response:
+    """A verb of _film_line.do, from a button of the line or of the film's own page. For htmx the line alone comes
+    back, with what went wrong."""
+    here, account = film_of(request), person(who.actor, Access.WRITE)
+    try:
+        kept = carry_out(here, who.actor, account, segment(film), do)
+    except HeadwaterError as error:
+        if "hx-request" not in request.headers or error.status in (401, 403):
+            raise
+        return page(request, "parts/film_queue.html", **_films(here, who.actor) | {"problem": error})
+    if "hx-request" in request.headers:
+        return page(request, "parts/film_queue.html", **_films(here, who.actor))
+    return go(f"/film/watch/{kept.id}" if back == "film" else "/film#being-made")
 
 
 @router.post("/film", dependencies=OWN_FORM)
@@ -132,7 +164,7 @@ def _plan(request: Request, actor: Actor, said: dict[str, str], photo: Staged | 
     return {"problem": problem, "planned": None, "can": can}
 
 
-def _page(request: Request, actor: Actor, said: dict[str, str], *, after: str = "",
+def _page(request: Request, actor: Actor, said: dict[str, str], *,
           problem: HeadwaterError | None = None, status: int = 200) -> Response:
     here = film_of(request)
     if actor.account is None or actor.repos is not None:
@@ -142,11 +174,11 @@ def _page(request: Request, actor: Actor, said: dict[str, str], *, after: str = 
     models = find_all(here, actor)
     said.setdefault("model", next((one.repo.full_name for one in models if one.engine in BUILT_IN), ""))
     can = _can(here, actor, said["model"])
-    return page(request, "film.html", status=status, signed_in=True, said=defaultdict(str, said), problem=problem,
+    return page(request, "film.html", status=status, signed_in=True, said=defaultdict(str, said),
                 axes=AXES, sizes=SIZES, rates=RATES, own=own,
                 models=[one.repo.full_name for one in models], photo_max=PHOTO_MAX,
-                later=bool(after), planned=None, can=can, offers=_offers(can), tells=_words(request),
-                **_films(here, actor, after))
+                planned=None, can=can, offers=_offers(can), tells=_words(request),
+                **_films(here, actor) | {"problem": problem})
 
 
 def _can(here: Film, actor: Actor, model: str) -> Capabilities | None:
@@ -162,17 +194,13 @@ def _offers(can: Capabilities | None) -> str:
     return " ".join([name for name in CONTROLS if can and getattr(can, name)] + sorted(can.kinds if can else ()))
 
 
-def _films(here: Film, actor: Actor, after: str) -> dict[str, Any]:
+def _films(here: Film, actor: Actor) -> dict[str, Any]:
     account = person(actor)
-    going: list[Shown] = []
-    for state in ("running", "queued"):
-        found, _ = here.films.page(account.id, state=state, limit=50, newest_first=False)
-        going += [one for one in (shown(here, kept) for kept in found) if one.going]
-    done, more = here.films.page(account.id, state="done", limit=EACH, after=after or None)
+    done, more = here.films.page(account.id, state="done", limit=EACH)
     ended = [kept for state in ("failed", "cancelled")
              for kept in here.films.page(account.id, state=state, limit=LATELY)[0]]
-    return {"going": going, "done": done, "more": more,
-            "ended": sorted(ended, key=lambda kept: -kept.created_at)[:LATELY] if not after else []}
+    return {"problem": None, "line": line_of(here, actor, account), "done": done, "more": more,
+            "ended": sorted(ended, key=lambda kept: -kept.created_at)[:LATELY]}
 
 
 def _words(request: Request) -> dict[str, str]:

@@ -5,6 +5,7 @@ Knows what is kept of a film; makes nothing itself.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Annotated, Any
 
@@ -15,8 +16,10 @@ from headwater.core.errors import CorruptFile, HeadwaterError
 from headwater.core.types import Access, Account, Actor, KeptFilm
 from headwater.film import Film, credit
 from headwater.film.measuring import on_disk, take, taken
-from headwater.film.order import again, cancel, delete, find
-from headwater.web.pages._film import SOURCES, film_of, person, shown
+from headwater.film.order import again, delete, find
+from headwater.film.queue import change, standings
+from headwater.web.pages._film import SOURCES, Shown, film_of, person, shown
+from headwater.web.pages._film_form import changes_of
 from headwater.web.pages._film_terms import terms
 from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page, segment
 
@@ -31,7 +34,7 @@ def watch(request: Request, who: VisitorDep, film: str) -> Response:
     if request.headers.get("hx-target") == "measures":
         return page(request, "parts/film_measures.html", measures=taken(kept), measuring=take(here, account, kept))
     if "hx-request" in request.headers:
-        return page(request, "parts/film_screen.html", one=shown(here, kept))
+        return page(request, "parts/film_screen.html", one=_as_it_stands(here, kept))
     return _page(request, here, who.actor, account, kept)
 
 
@@ -50,11 +53,22 @@ def once_more(request: Request, who: VisitorDep, film: str, prompt: Annotated[st
         return _page(request, here, who.actor, account, kept, problem=error)
 
 
-@router.post("/film/watch/{film}/cancel", dependencies=OWN_FORM)
-def give_up(request: Request, who: VisitorDep, film: str) -> Response:
-    here = film_of(request)
-    cancel(here, find(here, person(who.actor, Access.WRITE), segment(film)))
-    return go("/film")
+@router.post("/film/watch/{film}/change", dependencies=OWN_FORM)
+async def alter(request: Request, who: VisitorDep, film: str) -> Response:
+    """An order that waits, with what the form says of it."""
+    here, account = film_of(request), person(who.actor, Access.WRITE)
+    said = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    return await asyncio.to_thread(_alter, request, here, who.actor, account, segment(film), said)
+
+
+def _alter(request: Request, here: Film, actor: Actor, account: Account, film: str, said: dict[str, str]) -> Response:
+    kept = find(here, account, film)
+    try:
+        edition = said.pop("edition", "")
+        change(here, actor, account, kept, changes_of(said), edition=int(edition) if edition.isdecimal() else None)
+    except HeadwaterError as error:
+        return _page(request, here, actor, account, find(here, account, film), problem=error)
+    return go(f"/film/watch/{kept.id}")
 
 
 @router.post("/film/watch/{film}/delete", dependencies=OWN_FORM)
@@ -66,7 +80,7 @@ def remove(request: Request, who: VisitorDep, film: str) -> Response:
 
 def _page(request: Request, here: Film, actor: Actor, account: Account, kept: KeptFilm,
           problem: HeadwaterError | None = None) -> Response:
-    app, one = app_of(request), shown(here, kept)
+    app, one = app_of(request), _as_it_stands(here, kept)
     told, why = _credential(here, account, one.film)
     return page(request, "film_watch.html", measures=taken(one.film), measuring=take(here, account, one.film),
                 status=problem.status if problem else 200, one=one, problem=problem,
@@ -74,6 +88,10 @@ def _page(request: Request, here: Film, actor: Actor, account: Account, kept: Ke
                 terms=terms(app.hub, app.trace, actor, kept.asked["model"], kept.asked["revision"]),
                 recipe=json.dumps(told.recipe, indent=2, ensure_ascii=False) if told and told.recipe else None,
                 sources=SOURCES)
+
+
+def _as_it_stands(here: Film, kept: KeptFilm) -> Shown:
+    return shown(here, kept, standings(here).get(kept.id) if kept.state in ("queued", "running") else None)
 
 
 def _credential(here: Film, account: Account, kept: KeptFilm) -> tuple[credit.Credential | None, str | None]:
