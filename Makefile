@@ -38,9 +38,10 @@ calibrate: $(VENV)/.tests ## train models apart and from each other, measure tra
 cases: $(VENV)/.tests ## judge the named cases whose weights are at hand (FROM=a folder of owner/name, or https://a-hub)
 	$(BIN)/python -m calibrate cases $(FROM)
 
-soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times, load, real models
+soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times, many more requests made up, load, real models
 	HEADWATER_KILLS=1000 $(BIN)/pytest tests/api/test_killed.py
 	HEADWATER_KILLS=100 $(BIN)/pytest --timeout 1800 tests/film/test_film_killed.py
+	HEADWATER_EXAMPLES=20 $(BIN)/pytest --timeout 3600 tests/api/test_openapi.py tests/api/test_model_faults.py
 	$(BIN)/pytest -m soak tests/soak
 
 vendor: $(VENV)/.tests ## for maintainers: fetch the pages' browser libraries from npm anew

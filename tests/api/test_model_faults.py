@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import time
 
@@ -22,6 +23,7 @@ from headwater.core.types import Access, Actor
 from headwater.hub.accounts import create_user, issue_token, owner_actor, set_password
 
 pytestmark = pytest.mark.xdist_group("model faults")  # one hub for the module
+MORE = int(os.environ.get("HEADWATER_EXAMPLES", "1"))  # make soak asks many times as many
 ASK = [{"role": "user", "content": "Where does the river run?"}]
 ENDLESS_TEMPLATE = b"{% for a in range(99999999) %}{% for b in range(99999999) %}x{% endfor %}{% endfor %}"
 FACES = {
@@ -158,7 +160,7 @@ def crash_of(api, headers):
     """What schemathesis made of one operation that the hub did not answer for; None if it did for all."""
     crashed = []
 
-    @settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+    @settings(max_examples=2 * MORE, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))
     @given(case=api.as_strategy())
     def ask(case):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,7 @@ ELSEWHERE = r"^/(v1/|api/headwater/(imports|jobs/.*events))"
 # Where a request names a repo, this one is named half the time, or nearly all requests would end at "no such repo".
 HERE = {"owner": "local", "name": "yi", "revision": "main", "branch": "main", "kinds": "models"}
 ENDS = ("DELETE /api/repos/delete", "POST /api/repos/move", "POST /api/headwater/sign-out")
+MORE = int(os.environ.get("HEADWATER_EXAMPLES", "1"))  # make soak asks many times as many
 BUILT = {501, 507}  # a part of the Hub's API that is not built, and a full disk, are answers
 
 
@@ -73,7 +75,7 @@ class Asking:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("who", "examples"), [("the owner", 6), ("a stranger", 2)])
+@pytest.mark.parametrize(("who", "examples"), [("the owner", 3 * MORE), ("a stranger", MORE)])
 def test_no_request_the_description_allows_crashes_the_hub(hub: tuple[str, str], who: str, examples: int) -> None:
     url, token = hub
     asking = Asking({"authorization": f"Bearer {token}"} if who == "the owner" else {"x-forwarded-for": "203.0.113.9"},
