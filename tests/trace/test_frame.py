@@ -47,7 +47,7 @@ def test_hashes_do_not_change_from_version_to_version():
 
 
 def test_thinning_keeps_the_same_words_of_a_larger_vocabulary():
-    small, large = words(16_000), words(24_000)
+    small, large = words(30_000), words(45_000)
     first, second = frame.find_anchors(strings(small)), frame.find_anchors(strings(large))
     assert first.thinned and second.thinned
     assert set(first.hashes) <= set(second.hashes)

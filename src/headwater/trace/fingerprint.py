@@ -17,7 +17,7 @@ from headwater.core.errors import CorruptFile
 from headwater.trace.frame import DIMENSIONS
 from headwater.trace.hashes import ROW_COUNT, ROW_SIGNS
 
-VERSION = 2
+VERSION = 3
 """Moves when a fingerprint of the same model would come out different."""
 MAX_BYTES = 1_000_000
 MAX_LAYERS = 40
@@ -38,7 +38,7 @@ class LayerPrint:
     rows: int32 (n,) the chosen neurons' numbers, strongest first. norms: float32 (n,) their norms, gain folded.
     gate, up, down: uint8 (n, K / 8) packed signs of their profiles, or None: an MLP without gate has no gate, and one
     with a gate keeps down only in a few layers. raw: uint8 (r, ROW_SIGNS / 8) by role, signs of raw rows at fixed
-    places. lattice: share of quantised-looking blocks by role. median_norm: of all the layer's neurons.
+    places. lattice: share of quantised-looking blocks by role. median_norm: about that of all the layer's neurons.
     """
 
     number: int

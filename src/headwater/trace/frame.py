@@ -21,10 +21,13 @@ from headwater.weights.tokens import Tokens
 
 DIMENSIONS = 768
 """K. A profile is stored as K signs, so this is 96 bytes."""
-KEEP_ONE_IN = 8
+RATES = (32, 16, 8, 4, 2, 1)
+"""One word in so many is kept, by its hash: the first of these that leaves FEWEST. Of two vocabularies thinned alike
+the larger one keeps all that both have; powers of two, so that the lesser rate keeps what the greater one does."""
 FEWEST = 1_500
-"""With fewer anchors than this after thinning, all are kept."""
-WHITENED_BY = 1_024
+SAMPLE = 256
+"""Words of lowest hash, whatever the rate: what two vocabularies are compared by."""
+WHITENED_BY = 512
 """Anchors that the covariance is taken from, the ones of lowest hash."""
 _COVARIANCE_NUMBERS = 1 << 25
 _BLOCK_NUMBERS = 1 << 20
@@ -34,11 +37,13 @@ _U64 = np.uint64
 
 @dataclass(frozen=True)
 class Anchors:
-    """numbers: token numbers (n,), rising. hashes: uint64 (n,) of their canonical strings. found: before thinning."""
+    """numbers: token numbers (n,), rising. hashes: uint64 (n,) of their canonical strings. found: words before
+    thinning. lowest: (token numbers, hashes) of the SAMPLE lowest hashes of all words, rising by hash."""
 
     numbers: np.ndarray
     hashes: np.ndarray
     found: int
+    lowest: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.int64), np.zeros(0, np.uint64))
 
     @property
     def thinned(self) -> bool:
@@ -61,16 +66,23 @@ class Frame:
 
 def find_anchors(tokens: Tokens) -> Anchors:
     """Words of the vocabulary, thinned. Of two tokens with one canonical string the lower number is kept."""
-    words, spaced = _words(tokens)
-    numbers = np.flatnonzero(words)
-    hashes = _hash_words(tokens, numbers, spaced[numbers])
+    numbers, hashes = _hashed_words(tokens)
+    kept = np.arange(len(hashes))
+    for rate in RATES:
+        kept = np.flatnonzero(hashes & _U64(rate - 1) == 0)
+        if len(kept) >= FEWEST:
+            break
+    kept = kept[_first_of_each(hashes[kept])]
+    low = np.argsort(hashes, kind="stable")[:2 * SAMPLE] if len(hashes) <= 2 * SAMPLE else \
+        np.sort(np.argpartition(hashes, 2 * SAMPLE)[:2 * SAMPLE])
+    least, first = np.unique(hashes[low], return_index=True)
+    return Anchors(numbers[kept], hashes[kept], len(numbers), (numbers[low[first]][:SAMPLE], least[:SAMPLE]))
+
+
+def _first_of_each(hashes: np.ndarray) -> np.ndarray:
     _, first = np.unique(hashes, return_index=True)
     first.sort()
-    numbers, hashes = numbers[first], hashes[first]
-    kept = hashes % _U64(KEEP_ONE_IN) == 0
-    if kept.sum() < FEWEST:
-        kept[:] = True
-    return Anchors(numbers[kept], hashes[kept], len(numbers))
+    return first
 
 
 def _mark_lengths(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
@@ -83,33 +95,23 @@ def _mark_lengths(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
     return np.where(spaced, len(mark), 0), spaced
 
 
-def _words(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-    """bool (n,), bool (n,): 2 to 10 ASCII letters after an optional space mark; whether there is one."""
+def _hashed_words(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """Token numbers, and uint64 hashes: of tokens of 2 to 10 ASCII letters after an optional space mark. What is
+    hashed is 16 bytes: the letters, zeros, and last whether there was the mark."""
     marks, spaced = _mark_lengths(tokens)
     lengths = tokens.stops - tokens.starts - marks
-    words = (lengths >= 2) & (lengths <= _LONGEST)
-    if not len(tokens.raw):
-        return words & False, spaced
-    letters = np.zeros(256, bool)
-    letters[[*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"]] = True
-    for offset in range(_LONGEST):
-        at = np.minimum(tokens.starts + marks + offset, len(tokens.raw) - 1)
-        words &= letters[tokens.raw[at]] | (offset >= lengths)
-    return words, spaced
-
-
-def _hash_words(tokens: Tokens, numbers: np.ndarray, spaced: np.ndarray) -> np.ndarray:
-    """uint64 (n,) of the canonical string: 16 bytes of it, mixed."""
-    marks, _ = _mark_lengths(tokens)
-    begin = tokens.starts[numbers] + marks[numbers]
-    lengths = tokens.stops[numbers] - begin
-    text = np.zeros((len(numbers), 16), np.uint8)
-    text[:, 15] = spaced
-    for offset in range(_LONGEST):
-        inside = offset < lengths
-        text[inside, offset] = tokens.raw[begin[inside] + offset]
+    numbers = np.flatnonzero((lengths >= 2) & (lengths <= _LONGEST))
+    if not len(numbers):
+        return numbers, np.zeros(0, np.uint64)
+    text = tokens.bytes_at((tokens.starts + marks)[numbers], 16)
+    outside = np.arange(16) >= lengths[numbers, None]
+    text[outside] = 0
+    letters = ((text | 32) - np.uint8(97) < 26) | outside
+    words = letters.all(1)
+    numbers, text = numbers[words], text[words]
+    text[:, 15] = spaced[numbers]
     halves = text.view("<u8")
-    return mix(mix(halves[:, 0]) ^ halves[:, 1])
+    return numbers, mix(mix(halves[:, 0]) ^ halves[:, 1])
 
 
 def mix(values: np.ndarray) -> np.ndarray:

@@ -26,19 +26,26 @@ from headwater.trace.fingerprint import (
     TokenizerPrint,
     pack,
 )
+from headwater.trace.folding import Folding, centred, folding_of, is_centred
+from headwater.trace.folding import gain_of as gain_of
 from headwater.trace.frame import Anchors, Frame, build_frame, find_anchors
 from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Layer, Matrix, Roles, find_roles, layer_key
+from headwater.weights import values
 from headwater.weights.tokens import Tokens
 
 MEMORY = 700_000_000
 MAX_WIDTH = 1 << 15
 MAX_NEURONS = 1 << 22
 """Of one layer, its experts' together: five times what the largest models have (384 experts of 2,048)."""
-LATTICE_NUMBERS = 1_024
+LATTICE_NUMBERS = 256
 DOWN_LAYERS = 4
 """Gated layers whose down profiles are kept: they serve the evidence page, not the verdict."""
-_SAMPLE = 256
+SHORTLIST = 4 * NEURONS
+"""Neurons whose norms are taken in whole, where a layer has more."""
+SEEN_FIRST = 4
+FEWEST_SEEN = 256
+"""Which they are is told by the first numbers of every neuron: one in SEEN_FIRST, and no fewer than FEWEST_SEEN."""
 
 Progress = Callable[[int, int], None]
 """(steps done, steps in all)."""
@@ -74,6 +81,7 @@ class _Pass:
     def __init__(self, reader: Reader, roles: Roles, progress: Progress):
         self.reader, self.roles, self.progress = reader, roles, progress
         self.notes = reader.notes
+        self.centred = bool(roles.layers) and is_centred(reader, roles.layers[0])
 
     def run(self) -> Fingerprint:
         tokens, roles = self.reader.tokens, self.roles
@@ -119,33 +127,54 @@ class _Pass:
             anchors = Anchors(anchors.numbers[inside], anchors.hashes[inside], anchors.found)
         if len(anchors.numbers) < 2:
             return None
-        return build_frame(anchors, table.shape[1], lambda numbers: self.reader.rows(table, numbers))
+        return build_frame(anchors, table.shape[1], lambda numbers: self._written(self.reader.rows(table, numbers)))
+
+    def _written(self, rows: np.ndarray) -> np.ndarray:
+        return centred(rows) if self.centred else rows
 
     def _layer(self, number: int, layer: Layer, frame: Frame | None, with_down: bool) -> LayerPrint:
-        gain = gain_of(self.reader, layer)
+        folding = folding_of(self.reader, layer)
         leading = layer.gates or layer.ups
-        norms = np.sqrt(np.concatenate([self.reader.squares(matrix, gain) for matrix in leading]))
-        norms = np.nan_to_num(norms, posinf=0)
-        rows = _strongest(norms, NEURONS)
+        neurons = sum(matrix.shape[0] for matrix in leading)
+        among, median = self._shortlist(leading, neurons, folding)
+        whole = np.nan_to_num(folding.fold(self._rows(leading, among)), posinf=0, neginf=0)
+        norms = np.nan_to_num(np.sqrt(np.multiply(whole, whole).sum(1)), posinf=0)
+        chosen = _strongest(norms, NEURONS)
         kept = {"gate": layer.gates, "up": layer.ups, "down": layer.downs if with_down or not layer.gates else ()}
-        packed = self._profiles(kept, rows, len(norms), frame, gain)
+        packed = self._profiles(kept, among[chosen], neurons, frame, folding, whole[chosen])
         raw, lattice = self._raw(layer)
-        return LayerPrint(number, len(norms), rows.astype(np.int32), norms[rows].astype(np.float32), **packed,
-                          median_norm=float(np.median(norms)) if len(norms) else 0.0, lattice=lattice, raw=raw)
+        return LayerPrint(number, neurons, among[chosen].astype(np.int32), norms[chosen].astype(np.float32), **packed,
+                          median_norm=float(np.median(norms)) if median is None else median, lattice=lattice, raw=raw)
+
+    def _shortlist(self, leading: Sequence[Matrix], neurons: int, folding: Folding) -> tuple[np.ndarray, float | None]:
+        """Numbers, rising, of the neurons that may be among the strongest, and about the median norm of all: by the
+        first numbers of each alone. The strongest are hardly ever missed (docs/design/006-trace.md)."""
+        if neurons <= SHORTLIST:
+            return np.arange(neurons), None
+        width = leading[0].shape[1]
+        seen = max(FEWEST_SEEN, -(-width // SEEN_FIRST // values.BLOCK) * values.BLOCK)
+        squares = np.nan_to_num(np.concatenate([
+            self.reader.squares(matrix, folding.gain, folding.silent, seen) for matrix in leading]), posinf=0)
+        median = float(np.sqrt(np.median(squares) * max(width / seen, 1)))
+        return np.sort(_strongest(squares, SHORTLIST)), median
 
     def _profiles(self, kept: Mapping[str, Sequence[Matrix]], rows: np.ndarray, neurons: int, frame: Frame | None,
-                  gain: np.ndarray | None) -> dict[str, np.ndarray | None]:
-        """Packed signs of the chosen neurons' profiles, by which; None for those not kept. One product for all."""
+                  folding: Folding, leading: np.ndarray) -> dict[str, np.ndarray | None]:
+        """Packed signs of the chosen neurons' profiles, by which; None for those not kept. One product for all.
+        leading: the rows of the first of them that are kept, which were read to choose by."""
         fit = [which for which, matrices in kept.items()
                if frame is not None and len(rows) and sum(m.shape[0] for m in matrices) == neurons]
         found: dict[str, np.ndarray | None] = dict.fromkeys(kept)
         if frame is None or not fit:
             return found
-        stacked = np.concatenate([self._rows(kept[which], rows, None if which == "down" else gain) for which in fit])
-        packed = pack(np.nan_to_num(stacked, copy=False, posinf=0, neginf=0) @ frame.directions.T)
+        first = "gate" if kept["gate"] else "up"
+        parts = [leading if which == first else self._written(self._rows(kept[which], rows)) if which == "down"
+                 else folding.fold(self._rows(kept[which], rows)) for which in fit]
+        stacked = np.nan_to_num(np.concatenate(parts), copy=False, posinf=0, neginf=0)
+        packed = pack(stacked @ frame.directions.T)
         return found | dict(zip(fit, np.split(packed, len(fit)), strict=True))
 
-    def _rows(self, matrices: Sequence[Matrix], rows: np.ndarray, gain: np.ndarray | None) -> np.ndarray:
+    def _rows(self, matrices: Sequence[Matrix], rows: np.ndarray) -> np.ndarray:
         """float32 (n, width): chosen neurons; `rows` counts over all matrices, one after another."""
         found = np.zeros((len(rows), matrices[0].shape[1]), np.float32)
         first = 0
@@ -154,7 +183,7 @@ class _Pass:
             if len(mine):
                 found[mine] = self.reader.rows(matrix, rows[mine] - first)
             first += matrix.shape[0]
-        return found if gain is None else found * gain
+        return found
 
     def _raw(self, layer: Layer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         raw, lattice = {}, {}
@@ -199,16 +228,6 @@ class _Pass:
                             max(down.shape[0] for down, _ in pairs))
 
 
-def gain_of(reader: Reader, layer: Layer) -> np.ndarray | None:
-    """float32 (width,): what the norm before the MLP multiplies by; None where there is none."""
-    if layer.gain is None:
-        return None
-    gain = reader.vector(layer.gain)
-    declared = str(reader.config.get("model_type", ""))
-    # Gemma keeps its gains less one in safetensors; a GGUF file has them whole.
-    return gain + 1 if declared.startswith("gemma") and reader.header.format != "gguf" else gain
-
-
 def _evenly(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
@@ -228,11 +247,10 @@ def _strongest(norms: np.ndarray, count: int) -> np.ndarray:
 def _tokenizer(tokens: Tokens | None, anchors: Anchors | None) -> TokenizerPrint:
     if tokens is None or anchors is None:
         return TokenizerPrint(0, "", "none", np.zeros(0, np.uint64), np.zeros(0, np.int32))
-    order = np.argsort(anchors.hashes)[:_SAMPLE]
+    numbers, lowest = anchors.lowest
     lengths = (tokens.stops - tokens.starts).astype("<i4")
     digest = hashlib.sha256(lengths.tobytes())
-    for number in order:
-        digest.update(tokens.canonical(int(anchors.numbers[number])))
-    return TokenizerPrint(len(tokens), digest.hexdigest()[:32], tokens.style, anchors.hashes[order],
-                          anchors.numbers[order].astype(np.int32))
+    for number in numbers:
+        digest.update(tokens.canonical(int(number)))
+    return TokenizerPrint(len(tokens), digest.hexdigest()[:32], tokens.style, lowest, numbers.astype(np.int32))
 

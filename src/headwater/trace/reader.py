@@ -14,7 +14,7 @@ import numpy as np
 
 from headwater.core.errors import CorruptFile
 from headwater.trace.roles import Matrix
-from headwater.weights import gguf, onnx, shards, sniff, tokens, torch_zip, values
+from headwater.weights import gguf, onnx, scaled, shards, sniff, tokens, torch_zip, values
 from headwater.weights.header import Header, Tensor
 from headwater.weights.read import read_header
 from headwater.weights.source import Source
@@ -61,7 +61,7 @@ class Reader:
         self._sources: dict[str, Counted] = {}
         self._files = files
         self.columns: frozenset[str] = frozenset()
-        self._scaled: dict[str, onnx.Scaled] = {}
+        self._scaled: dict[str, onnx.Scaled | scaled.Blocks] = {}
         self.notes: list[str] = []
         try:
             self.header = self._read_headers()
@@ -114,7 +114,11 @@ class Reader:
         self._paths = paths
         headers = {path: self._header(path) for path in paths}
         # An ONNX tensor may lie in a file beside its graph, which merge would not know.
-        return headers[paths[0]] if paths[0].lower().endswith(".onnx") else shards.merge(headers, index)
+        if paths[0].lower().endswith(".onnx"):
+            return headers[paths[0]]
+        header, blocks = scaled.find_scaled(shards.merge(headers, index))
+        self._scaled.update(blocks)
+        return header
 
     def _header(self, path: str) -> Header:
         source = self._source(path)
@@ -129,7 +133,8 @@ class Reader:
 
     def _onnx(self, path: str) -> Header:
         graph = onnx.read_graph(self._source(path), path.rpartition("/")[0])
-        self.columns, self._scaled = graph.columns, graph.scaled
+        self.columns = graph.columns
+        self._scaled.update(graph.scaled)
         if graph.skipped:
             self.notes.append(f"{len(graph.skipped)} ONNX tensors are stored in a form that is not read.")
         beside = {tensor.file for tensor in graph.header.tensors if tensor.file}
@@ -174,7 +179,7 @@ class Reader:
 
     def rows(self, matrix: Matrix, numbers: np.ndarray) -> np.ndarray:
         """float32 (len(numbers), width): neurons by number."""
-        numbers = numbers + (matrix.span[0] if matrix.span else 0)
+        numbers = matrix.stored(numbers)
         if not matrix.columns:
             found = values.gather(self.of(matrix.tensor), matrix.tensor, numbers)
             return self._unscaled(matrix.tensor, found, numbers)
@@ -183,35 +188,59 @@ class Reader:
             found[:, start:start + len(block)] = block[:, numbers].T
         return found
 
-    def squares(self, matrix: Matrix, gain: np.ndarray | None) -> np.ndarray:
-        """float64 (neurons,): squared norm of each neuron, the gain folded in."""
-        weight = None if gain is None else (gain * gain).astype(np.float32)
-        first, last = matrix.span or (0, matrix.shape[0])
+    def squares(self, matrix: Matrix, gain: np.ndarray | None, silent: np.ndarray | None = None,
+                width: int | None = None) -> np.ndarray:
+        """float64 (neurons,): squared norm of each neuron, the gain folded in and what lies along `silent` left out;
+        of its first `width` numbers alone, if told."""
+        width = min(matrix.shape[1], width or matrix.shape[1])
+        weight = None if gain is None else (gain[:width] * gain[:width]).astype(np.float32)
+        along = None if silent is None else silent[:width] / max(float(np.linalg.norm(silent[:width])), 1e-30)
+        if along is not None and gain is not None:
+            along = along * gain[:width]
         if matrix.columns:
-            found = np.zeros(last - first, np.float64)
-            for start, block in self._blocks(matrix.tensor):
-                part = block[:, first:last]
-                found += (part * part if weight is None else part * part * weight[start:start + len(part), None]).sum(0)
-            return found
+            return self._squares_of_columns(matrix, weight, along, width)
         pieces = []
-        for _, block in self._blocks(matrix.tensor, first, last):
+        for block in self._leading(matrix, width):
+            heard = None if along is None else block @ along
             np.multiply(block, block, out=block)
-            pieces.append(block.sum(1) if weight is None else block @ weight)
+            found = block.sum(1) if weight is None else block @ weight
+            pieces.append(found if heard is None else np.maximum(found - heard * heard, 0))
         return np.concatenate(pieces) if pieces else np.zeros(0)
+
+    def _squares_of_columns(self, matrix: Matrix, weight: np.ndarray | None, along: np.ndarray | None,
+                            width: int) -> np.ndarray:
+        found, heard = np.zeros(matrix.shape[0], np.float64), np.zeros(matrix.shape[0], np.float64)
+        for start, block in self._blocks(matrix.tensor, 0, width):
+            part = block[:, matrix.part]
+            here = slice(start, start + len(part))
+            found += (part * part if weight is None else part * part * weight[here, None]).sum(0)
+            if along is not None:
+                heard += along[here] @ part
+        return np.maximum(found - heard * heard, 0)
+
+    def _leading(self, matrix: Matrix, width: int) -> Iterator[np.ndarray]:
+        """float32 (n, width), block after block: the first numbers of every neuron. May be overwritten."""
+        tensor, source, (first, last, apart) = matrix.tensor, self.of(matrix.tensor), matrix.bounds
+        step = max(1, BLOCK_NUMBERS // max(width * apart, 1)) * apart
+        for start in range(first, last, step):
+            stop = min(start + step, last)
+            block = values.leading(source, tensor, start, stop, width)
+            yield self._unscaled(tensor, block, np.arange(start, stop))[::apart]
 
     def corner(self, matrix: Matrix, numbers: np.ndarray, width: int) -> np.ndarray:
         """float32 (len(numbers), at most width): the first numbers of neurons that stand one after another."""
-        first, last = (int(n) + (matrix.span[0] if matrix.span else 0) for n in (numbers[0], numbers[-1] + 1))
-        tensor, source = matrix.tensor, self.of(matrix.tensor)
+        first, last = (int(n) for n in matrix.stored(numbers[[0, -1]]))
+        tensor, source, apart = matrix.tensor, self.of(matrix.tensor), matrix.bounds[2]
+        plain = self._scale_of(tensor) is None
         if not matrix.columns:
-            if tensor.name not in self._scaled:
-                return values.part(source, tensor, first, last, 0, width)
-            block = values.rows(source, tensor, first, last)
-            return self._unscaled(tensor, block, np.arange(first, last))[:, :width]
-        if tensor.name not in self._scaled:
-            return values.part(source, tensor, 0, width, first, last).T
+            if plain:
+                return values.part(source, tensor, first, last + 1, 0, width)[::apart]
+            block = values.rows(source, tensor, first, last + 1)
+            return self._unscaled(tensor, block, np.arange(first, last + 1))[::apart, :width]
+        if plain:
+            return values.part(source, tensor, 0, width, first, last + 1).T[::apart]
         block = values.rows(source, tensor, 0, min(width, tensor.shape[0]))
-        return self._unscaled(tensor, block, np.arange(len(block)))[:, first:last].T
+        return self._unscaled(tensor, block, np.arange(len(block)))[:, first:last + 1:apart].T
 
     def vector(self, tensor: Tensor) -> np.ndarray:
         return values.rows(self.of(tensor), tensor).reshape(-1)
@@ -223,21 +252,43 @@ class Reader:
             block = values.rows(source, tensor, start, min(start + step, stop))
             yield start, self._unscaled(tensor, block, np.arange(start, start + len(block)))
 
+    def _scale_of(self, tensor: Tensor) -> tuple[onnx.Scaled | scaled.Blocks, int] | None:
+        """What scales the tensor's stored numbers, and before which of its rows the tensor begins: an expert is cut
+        from a stack."""
+        name, _, expert = tensor.name.removesuffix("]").rpartition("[")
+        if tensor.name in self._scaled:
+            return self._scaled[tensor.name], 0
+        if expert.isdigit() and name in self._scaled:
+            return self._scaled[name], int(expert) * tensor.shape[0]
+        return None
+
     def _unscaled(self, tensor: Tensor, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Weights from the whole numbers stored in `rows`; `rows` themselves where there is no scale."""
-        scaled = self._scaled.get(tensor.name)
-        if scaled is None:
+        """Weights from what is stored in `rows` (their first numbers, if not all); `rows` themselves where there is
+        no scale."""
+        if not self._scaled or (known := self._scale_of(tensor)) is None:
             return rows
-        for part, apply in ((scaled.zero, np.subtract), (scaled.scale, np.multiply)):
+        scale, before = known
+        if isinstance(scale, scaled.Blocks):
+            return rows * self._of_blocks(scale, numbers + before, rows.shape[1])
+        for part, apply in ((scale.zero, np.subtract), (scale.scale, np.multiply)):
             if part is not None:
-                rows = apply(rows, self._spread(part, tensor, scaled.axis, numbers))
+                rows = apply(rows, self._spread(part, tensor, scale.axis, numbers, rows.shape[1]))
         return rows
 
-    def _spread(self, part: Tensor, tensor: Tensor, axis: int, numbers: np.ndarray) -> np.ndarray:
-        """Scales or zero points in a shape that fits the rows `numbers` of the tensor."""
+    def _of_blocks(self, blocks: scaled.Blocks, numbers: np.ndarray, width: int) -> np.ndarray:
+        """float32 (len(numbers), width): the scale of each number."""
+        across = blocks.scale.shape[-1]
+        flat = blocks.scale._replace(shape=(blocks.scale.elements // across, across))
+        wanted, back = np.unique(numbers // blocks.of * blocks.each + numbers % blocks.of // blocks.rows,
+                                 return_inverse=True)
+        found = values.gather(self.of(blocks.scale), flat, wanted)[back]
+        return np.repeat(found, blocks.columns, axis=1)[:, :width] if blocks.columns < width else found[:, :1]
+
+    def _spread(self, part: Tensor, tensor: Tensor, axis: int, numbers: np.ndarray, width: int) -> np.ndarray:
+        """Scales or zero points in a shape that fits the first `width` numbers of the rows `numbers` of the tensor."""
         count = part.elements
         if count == tensor.shape[0] and (axis == 0 or part.shape[-1:] == (1,)):
             return self.vector(part)[numbers][:, None]
         if count in (1, values.row_width(tensor)):
-            return self.vector(part)
+            return self.vector(part)[:width]
         raise CorruptFile(f"tensor {tensor.name[:80]!r} of shape {tensor.shape} has {count} scales.")

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from headwater.weights.header import Header, Tensor
 
 MAX_EXPERTS = 4_096
@@ -30,21 +32,37 @@ _GAINS = (r"pre_feedforward|ffn_norm|pre_ff|ln_2|norm_2|norm2|mlp_norm|ffn_layer
           r"post_attention_(layer)?norm|post_attn_norm|final_layer_?norm")
 _FIRST = re.compile(r"input_layer_?norm|ln_1|attn_norm|ln_attn", re.I)
 _AFTER = re.compile(r"output\.layer_?norm|attn_output_norm|layer_output_norm|output_norm", re.I)
+_BIAS = re.compile(r"(bias|beta)$", re.I)
 _LORA = re.compile(r"lora_?[ab]|lokr|hada|lora_(up|down)|lora_embedding", re.I)
 
 
 class Matrix(NamedTuple):
-    """Neurons of a tensor: its stored rows, or its stored columns if `columns`; of those the ones in `span`."""
+    """Neurons of a tensor: its stored rows, or its stored columns if `columns`; of those the ones in `span`, each
+    `apart`-th of them."""
 
     tensor: Tensor
     columns: bool = False
     span: tuple[int, int] | None = None
+    apart: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
         """(neurons, width), whichever way it is stored."""
-        a, b = reversed(self.tensor.shape) if self.columns else self.tensor.shape
-        return (a if self.span is None else self.span[1] - self.span[0], b)
+        return len(range(*self.bounds)), self.tensor.shape[0 if self.columns else 1]
+
+    @property
+    def bounds(self) -> tuple[int, int, int]:
+        """First stored row (or column), the one behind the last, and the step between two."""
+        return *(self.span or (0, self.tensor.shape[1 if self.columns else 0])), self.apart
+
+    @property
+    def part(self) -> slice:
+        return slice(*self.bounds)
+
+    def stored(self, numbers: np.ndarray) -> np.ndarray:
+        """Where these neurons are stored."""
+        first, _, step = self.bounds
+        return numbers * step + first
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,8 @@ class Layer:
     """gates, ups, downs: one matrix each for a dense MLP, one for each expert (or stack of experts) otherwise; a
     down is seen from its neurons too, (neurons, width). gates is empty for an MLP without a gate. gain: the norm's
     vector before the MLP, or None. attention: the other matrices that read or write the stream, in file order.
+    centred: the norm the MLP reads takes the mean off (it has a bias, as LayerNorm does and RMSNorm does not). after:
+    where norms stand behind the blocks (BERT), the vector of the one the MLP reads; gain is None then.
     """
 
     key: str
@@ -60,6 +80,8 @@ class Layer:
     downs: tuple[Matrix, ...]
     gain: Tensor | None = None
     attention: tuple[Matrix, ...] = ()
+    centred: bool = False
+    after: Tensor | None = None
 
     @property
     def neurons(self) -> int:
@@ -226,7 +248,9 @@ def _layer(key: str, group: list[Tensor], width: int, columns: frozenset[str]) -
         return None
     used = {matrix.tensor.name for matrix in (*gates, *ups, *downs)}
     attention = tuple(m for m in flat if m.tensor.name not in used and width in m.shape and min(m.shape) > 1)
-    return Layer(key, tuple(gates), tuple(ups), tuple(downs), _gain(group, width), attention[:8])
+    gain, after = _gain(group, width), _after(group, width)
+    return Layer(key, tuple(gates), tuple(ups), tuple(downs), gain, attention[:8], _centred(group, gain or after),
+                 after)
 
 
 _Mlp = tuple[list[Matrix], list[Matrix], list[Matrix]]
@@ -291,11 +315,22 @@ def _half(matrix: Matrix, which: int) -> Matrix:
     return matrix._replace(span=(which * middle, (which + 1) * middle))
 
 
+def _every_other(matrix: Matrix, which: int) -> Matrix:
+    """Gate or up of a fused matrix that has them in turns."""
+    return matrix._replace(span=(which, matrix.shape[0]), apart=2)
+
+
+def _fused(group: list[Tensor], tensor: Tensor, columns: bool) -> tuple[list[Matrix], list[Matrix]]:
+    """Gates and ups of a stack of experts that has them in one. gpt-oss, which has them in turns, is told by the bias
+    of such a stack, which no other model has."""
+    turns = any(t.name == f"{tensor.name}_bias" and len(t.shape) == 2 for t in group)
+    cut = _every_other if turns else _half
+    experts = [Matrix(expert, columns) for expert in _experts(tensor)]
+    return [cut(expert, 0) for expert in experts], [cut(expert, 1) for expert in experts]
+
+
 def _stacked(group: list[Tensor], width: int) -> _Mlp:
     """Experts in one tensor: (E, f, d) gate, up; (E, d, f) down; or (E, 2f, d); or the same as (in, out)."""
-    gates: list[Matrix] = []
-    ups: list[Matrix] = []
-    downs: list[Matrix] = []
     stacks = [t for t in group if len(t.shape) == 3 and width in t.shape[1:] and t.shape[1] != t.shape[2]
               and t.shape[0] <= MAX_EXPERTS and "conv" not in t.name]
     reading = [t for t in stacks if t.shape[2] == width]
@@ -304,37 +339,33 @@ def _stacked(group: list[Tensor], width: int) -> _Mlp:
         return _stacked_squares(group, width)
     inner = min(t.shape[1] for t in reading)
     if all(t.shape[2] == 2 * inner for t in writing):  # gate_up is (E, d, 2f), down is (E, f, d): stored as (in, out)
-        for tensor in writing:
-            for expert in _experts(tensor):
-                gates.append(_half(Matrix(expert, True), 0))
-                ups.append(_half(Matrix(expert, True), 1))
-        downs = [Matrix(expert) for tensor in reading for expert in _experts(tensor)]
-        return gates, ups, downs
+        gates, ups = _fused(group, writing[0], True)
+        return gates, ups, [Matrix(expert) for expert in _experts(reading[0])]
     if len(reading) == 1 and reading[0].shape[1] == 2 * writing[0].shape[2]:
-        for expert in _experts(reading[0]):
-            gates.append(_half(Matrix(expert), 0))
-            ups.append(_half(Matrix(expert), 1))
+        gates, ups = _fused(group, reading[0], False)
     else:
         first, second = _gate_and_up([Matrix(t) for t in reading]) if len(reading) == 2 else ([], [Matrix(reading[0])])
-        gates, ups = [Matrix(_as_rows(m.tensor)) for m in first], [Matrix(_as_rows(m.tensor)) for m in second]
-    downs = [Matrix(expert, True) for expert in _experts(writing[0])]
-    return gates, ups, downs
+        gates, ups = ([Matrix(e) for m in matrices for e in _experts(m.tensor)] for matrices in (first, second))
+    return gates, ups, [Matrix(expert, True) for expert in _experts(writing[0])]
 
 
 def _stacked_squares(group: list[Tensor], width: int) -> _Mlp:
-    """The same for stacks (E, d, d), as gpt-oss has them in GGUF."""
-    stacks = [t for t in group if len(t.shape) == 3 and t.shape[0] <= MAX_EXPERTS
-              and t.shape[1:] == (width, width)]
-    downs = [t for t in stacks if _DOWN.search(_last_words(t.name))]
-    gates = [t for t in stacks if t not in downs and _GATE.search(_last_words(t.name))]
-    ups = [t for t in stacks if t not in downs and t not in gates]
-    if not len(gates) == len(ups) == len(downs) == 1:
+    """The same for experts with as many neurons as the stream is wide: (E, d, d) as gpt-oss has them in GGUF, or
+    (E, 2d, d) or (E, d, 2d) beside (E, d, d) as it has them in safetensors. Names tell."""
+    stacks = [t for t in group if len(t.shape) == 3 and t.shape[0] <= MAX_EXPERTS and width in t.shape[1:]]
+    squares = [t for t in stacks if t.shape[1:] == (width, width)]
+    downs = [t for t in squares if _DOWN.search(_last_words(t.name))]
+    fused = [t for t in stacks if set(t.shape[1:]) == {width, 2 * width}]
+    if len(fused) == len(downs) == 1:
+        turned = fused[0].shape[2] != width
+        gates, ups = _fused(group, fused[0], turned)
+        return gates, ups, [Matrix(expert, not turned) for expert in _experts(downs[0])]
+    first = [t for t in squares if t not in downs and _GATE.search(_last_words(t.name))]
+    second = [t for t in squares if t not in downs and t not in first]
+    if not len(first) == len(second) == len(downs) == 1:
         return _NO_MLP
-    return [Matrix(_as_rows(gates[0]))], [Matrix(_as_rows(ups[0]))], [Matrix(e, True) for e in _experts(downs[0])]
-
-
-def _as_rows(tensor: Tensor) -> Tensor:
-    return tensor._replace(shape=(tensor.shape[0] * tensor.shape[1], tensor.shape[2]))
+    return ([Matrix(e) for e in _experts(first[0])], [Matrix(e) for e in _experts(second[0])],
+            [Matrix(e, True) for e in _experts(downs[0])])
 
 
 def _experts(tensor: Tensor) -> list[Tensor]:
@@ -346,7 +377,7 @@ def _experts(tensor: Tensor) -> list[Tensor]:
 
 def _gain(group: list[Tensor], width: int) -> Tensor | None:
     """The norm before the MLP. A model that norms after its blocks (BERT) has none."""
-    vectors = [t for t in group if t.elements == width and len(t.shape) <= 2 and not t.name.lower().endswith("bias")]
+    vectors = [t for t in group if t.elements == width and len(t.shape) <= 2 and not _BIAS.search(t.name)]
     norms = [t for t in vectors if "norm" in t.name.lower() or "ln_" in t.name.lower()]
     if any(_AFTER.search(t.name) for t in norms):
         return None
@@ -357,6 +388,20 @@ def _gain(group: list[Tensor], width: int) -> Tensor | None:
     if len(norms) == 1 and _FIRST.search(norms[0].name):  # attention and MLP side by side read one norm
         return norms[0]
     return vectors[1] if len(vectors) == 2 and not norms else None
+
+
+def _after(group: list[Tensor], width: int) -> Tensor | None:
+    """The norm that an MLP reads in a model that norms after its blocks: the one behind attention."""
+    found = [t for t in group if t.elements == width and _AFTER.search(t.name) and "att" in _last_words(t.name).lower()
+             and not _BIAS.search(t.name)]
+    return found[0] if len(found) == 1 else None
+
+
+def _centred(group: list[Tensor], norm: Tensor | None) -> bool:
+    if norm is None:
+        return False
+    stem = re.sub(r"(weight|gamma|scale)$", "", norm.name)
+    return any(t.elements == norm.elements and t.name in (f"{stem}bias", f"{stem}beta") for t in group)
 
 
 # --- adapters

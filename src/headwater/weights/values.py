@@ -7,6 +7,7 @@ tensor means.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -73,6 +74,17 @@ def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
     return decode(tensor.dtype, stored.reshape(-1).data, len(wanted), width)
 
 
+def leading(source: Source, tensor: Tensor, start: int, stop: int, numbers: int) -> np.ndarray:
+    """float32 (stop - start, numbers): the first numbers of rows that are read whole, in one go, and undone in part.
+    `numbers` ends a block of the tensor's form (see BLOCK), or the row."""
+    width, row_bytes = row_width(tensor), _row_bytes(tensor)
+    if numbers >= width:
+        return rows(source, tensor, start, stop)
+    data = source.read(tensor.start + start * row_bytes, tensor.start + stop * row_bytes)
+    stored = np.frombuffer(data, np.uint8).reshape(stop - start, row_bytes)[:, :row_bytes * numbers // width]
+    return decode(tensor.dtype, np.ascontiguousarray(stored).reshape(-1).data, stop - start, numbers)
+
+
 def part(source: Source, tensor: Tensor, first: int, last: int, begin: int, end: int) -> np.ndarray:
     """float32 (last - first, end - begin): rows and columns of a matrix, however long its rows are in the file."""
     width, row_bytes = row_width(tensor), _row_bytes(tensor)
@@ -119,12 +131,18 @@ def decode(dtype: str, data: bytes | memoryview, count: int, width: int) -> np.n
         return wide.view(np.float32).reshape(count, width)
     if dtype in _FLOAT8:
         return _float8_table(*_FLOAT8[dtype])[np.frombuffer(data, np.uint8)].reshape(count, width)
+    if dtype == "F8_E8M0":  # powers of two; the highest code is no number (OCP Microscaling Formats 1.0, 5.4.1)
+        codes = np.frombuffer(data, np.uint8).astype(np.int32)
+        return np.where(codes == 255, np.nan, np.ldexp(np.float32(1), codes - 127)).astype(np.float32).reshape(
+            count, width)
+    if dtype == "F4":
+        return _pairs_of_float4()[np.frombuffer(data, np.uint8)].reshape(count, width)
     return _ggml(dtype, data, count, width)
 
 
 def readable(dtype: str) -> bool:
     """Whether decode() knows this dtype."""
-    if dtype in _PLAIN or dtype == "BF16" or dtype in _FLOAT8:
+    if dtype in _PLAIN or dtype in ("BF16", "F4", "F8_E8M0") or dtype in _FLOAT8:
         return True
     from gguf import GGMLQuantizationType
     from gguf.quants import _type_traits
@@ -155,6 +173,16 @@ def _ggml(dtype: str, data: bytes | memoryview, count: int, width: int) -> np.nd
     return np.asarray(plain, np.float32).reshape(count, width)
 
 
+@lru_cache(maxsize=1)
+def _pairs_of_float4() -> np.ndarray:
+    """float32 (256, 2): the two E2M1 numbers of every byte, the low half first (OCP Microscaling Formats, 5.3.3)."""
+    values = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+    values = np.concatenate([values, -values])
+    codes = np.arange(256)
+    return np.stack([values[codes & 15], values[codes >> 4]], axis=1)
+
+
+@lru_cache(maxsize=4)
 def _float8_table(exponent_bits: int, mantissa_bits: int, bias: int) -> np.ndarray:
     """All 256 values of an 8-bit float (OCP 8-bit floating point specification, 2023)."""
     codes = np.arange(256)
