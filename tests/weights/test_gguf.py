@@ -196,7 +196,7 @@ CORRUPT = {
     "utf-8": (made([entry("a", STR, text(b"ok\xff"))]), "not UTF-8: byte 47 is 0xff"),
     "key twice": (made([entry("a", U32, bytes(4))] * 2), "'a' stands twice; the second is at byte 41"),
     "alignment": (made([entry("general.alignment", U32, struct.pack("<I", 24))]), "power of two"),
-    "rank": (made([], [info("t", (1, 1, 1, 1, 1))], DATA), "impossible dimensions: byte 33 says 5"),
+    "rank": (made([], [info("t", (1, 1, 1, 1, 1, 1))], DATA), "impossible dimensions: byte 33 says 6"),
     "elements": (made([], [info("t", (1 << 40, 1 << 40))], DATA), "more than 2^64 elements"),
     "block": (made([], [info("t", (48,), 2)], DATA), "Q4_0 comes in blocks of 32"),
     "type": (made([], [info("t", (8,), 77)], DATA), "unknown type 77 at byte 45"),

@@ -23,7 +23,8 @@ MAX_STRINGS = 4_000_000
 """Items of all string arrays together; the largest vocabularies have 0.3 million tokens and as many merges."""
 MAX_KEYS = 16_384
 MAX_TENSORS = 100_000
-MAX_DIMS = 4
+MAX_DIMS = 5
+"""llama.cpp writes at most 4; a film model (Wan) has a convolution of 5, and the readers of such files take it."""
 MAX_KEY = 65_535
 MAX_NAME = 1_024
 MAX_NAMES = 16 << 20
@@ -268,7 +269,7 @@ def _tensor_info(cursor: _Cursor) -> Tensor:
     rank = cursor.u32(f"the rank of tensor {shown(name)}")
     if rank > MAX_DIMS:
         raise CorruptFile(f"tensor {shown(name)} has impossible dimensions: byte {cursor.at - 4} says {rank} of them, "
-                          f"and GGML has at most {MAX_DIMS}.")
+                          f"and at most {MAX_DIMS} are known.")
     dims = [cursor.u64(f"the shape of tensor {shown(name)}") for _ in range(rank)]
     number = cursor.u32(f"the type of tensor {shown(name)}")
     if number not in TENSOR_TYPES:
