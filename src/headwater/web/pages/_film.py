@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -71,26 +72,40 @@ def shown(film: Film, kept: KeptFilm, standing: Standing | None = None, owner: s
     return Shown(kept, job, left, preview, standing, owner)
 
 
-async def form_of(request: Request, film: Film, field: str, limit: int) -> tuple[dict[str, str], Staged | None]:
-    """(the texts of a multipart form, its file). Raises BadInput, TooLarge while it still arrives."""
+async def form_of(request: Request, film: Film, limit: int, *fields: str) -> tuple[dict[str, str], dict[str, Staged]]:
+    """(the texts of a multipart form, its files by the names of `fields`, each of at most `limit` bytes; empty ones are
+    left out). Raises BadInput, TooLarge while it still arrives."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise BadInput("This wants a form with a file.")
     try:
-        form = await _parser(request.headers, _bounded(request, limit + FORM_MAX)).parse()
+        form = await _parser(request.headers, _bounded(request, len(fields) * limit + FORM_MAX), len(fields)).parse()
     except (MultiPartException, KeyError, ValueError) as error:
         raise BadInput(f"The form cannot be read: {getattr(error, 'message', error)}.") from None
     try:
         said = {name: value.replace("\0", "") for name, value in form.items() if isinstance(value, str)}
-        file = form.get(field)
-        if not isinstance(file, UploadFile) or not file.size:
-            return said, None
-        return said, await asyncio.to_thread(film.stage, _chunks(file), limit=limit)
+        files: dict[str, Staged] = {}
+        try:
+            for name in fields:
+                file = form.get(name)
+                if isinstance(file, UploadFile) and file.size:
+                    files[name] = await asyncio.to_thread(film.stage, _chunks(file), limit=limit)
+        except BaseException:
+            forget(*files.values())
+            raise
+        return said, files
     finally:
         await form.close()
 
 
-def _parser(headers: Headers, stream: Any) -> MultiPartParser:
-    return MultiPartParser(headers, stream, max_files=1, max_fields=60, max_part_size=FORM_MAX)
+def forget(*staged: Staged | None) -> None:
+    """Files that were received and are not wanted any more."""
+    for one in staged:
+        if one:
+            Path(one.path).unlink(missing_ok=True)
+
+
+def _parser(headers: Headers, stream: Any, most: int) -> MultiPartParser:
+    return MultiPartParser(headers, stream, max_files=most, max_fields=60, max_part_size=FORM_MAX)
 
 
 async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:

@@ -11,7 +11,6 @@ import base64
 import binascii
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import BadInput
@@ -19,6 +18,7 @@ from headwater.core.film import Point
 from headwater.core.types import Staged
 from headwater.film import Film
 from headwater.film.order import Asked
+from headwater.web.pages._film import forget
 
 AREAS = 6
 WAY = (2, 77)
@@ -26,9 +26,9 @@ MASK_MAX = 2_000_000
 PNG = "data:image/png;base64,"
 
 
-def asked_of(film: Film, said: dict[str, str]) -> Asked:
-    """The order, with its masks staged: forget() them when it is not given to order(). Raises BadInput, naming the
-    field."""
+def asked_of(film: Film, said: dict[str, str], last: Staged | None = None) -> Asked:
+    """The order, with its masks staged and `last`, the picture to end with: forget() them when it is not given to
+    order(). Raises BadInput, naming the field; `last` is then the caller's still."""
     axis, strength = said.get("axis", ""), _number(said, "strength") or 0.0
     width, cross, height = said.get("size", "").partition("x")
     if cross and not (width.isdigit() and height.isdigit() and len(width + height) < 10):
@@ -44,7 +44,7 @@ def asked_of(film: Film, said: dict[str, str]) -> Asked:
         size=(int(width), int(height)) if cross else None, seed=int(seed) if seed else None,
         steps=int(steps) if steps is not None else None, guidance=_number(said, "guidance"),
         preset=said.get("preset") or "normal", camera={axis: strength} if axis else {}, points=_points(said),
-        brushes=_brushes(film, said))
+        badge=said.get("badge", ""), more=_parts(said), last=last, brushes=_brushes(film, said))
 
 
 def changes_of(said: dict[str, str]) -> dict[str, Any]:
@@ -58,10 +58,14 @@ def changes_of(said: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def forget(*staged: Staged | None) -> None:
-    for one in staged:
-        if one:
-            Path(one.path).unlink(missing_ok=True)
+def _parts(said: dict[str, str]) -> dict[str, Any]:
+    """LoRAs as a line tells them: "owner/name 0.8, owner/other"."""
+    found = []
+    for one in said.get("lora", "").split(","):
+        name, _, scale = one.strip().partition(" ")
+        if name:
+            found.append({"repo": name, "scale": _number({"lora": scale}, "lora") if scale.strip() else 1.0})
+    return {"lora": found} if found else {}
 
 
 def _brushes(film: Film, said: dict[str, str]) -> tuple[tuple[Staged, tuple[Point, ...]], ...]:

@@ -20,8 +20,8 @@ from headwater.film.landmarks import find_points
 from headwater.film.models import find_all
 from headwater.film.order import BUILT_IN, PHOTO_MAX, estimate, offered, order, plan
 from headwater.film.queue import go_on_all, pause_all
-from headwater.web.pages._film import film_of, form_of, person
-from headwater.web.pages._film_form import asked_of, forget
+from headwater.web.pages._film import film_of, forget, form_of, person
+from headwater.web.pages._film_form import asked_of
 from headwater.web.pages._film_line import do as carry_out
 from headwater.web.pages._film_line import line_of
 from headwater.web.pages._film_terms import terms
@@ -79,8 +79,8 @@ async def make(request: Request, who: VisitorDep) -> Response:
     here, said = film_of(request), {}
     try:
         account = person(who.actor, Access.WRITE)
-        said, photo = await form_of(request, here, "photo", PHOTO_MAX)
-        kept = await asyncio.to_thread(_order, request, who.actor, said, photo)
+        said, files = await form_of(request, here, PHOTO_MAX, "photo", "last")
+        kept = await asyncio.to_thread(_order, request, who.actor, said, files)
     except HeadwaterError as error:
         if error.status in (401, 403):
             raise
@@ -99,10 +99,10 @@ async def planned(request: Request, who: VisitorDep) -> Response:
     here = film_of(request)
     person(who.actor)
     try:
-        said, photo = await form_of(request, here, "photo", PHOTO_MAX)
+        said, files = await form_of(request, here, PHOTO_MAX, "photo", "last")
     except HeadwaterError as error:
         return page(request, "parts/film_plan.html", problem=error, planned=None, can=None, offers="")
-    data = await asyncio.to_thread(_plan, request, who.actor, said, photo)
+    data = await asyncio.to_thread(_plan, request, who.actor, said, files)
     return page(request, "parts/film_plan.html", **data, offers=_offers(data["can"]))
 
 
@@ -112,11 +112,11 @@ async def points(request: Request, who: VisitorDep) -> Response:
     here = film_of(request)
     person(who.actor)
     try:
-        said, photo = await form_of(request, here, "photo", PHOTO_MAX)
-        if photo is None:
+        said, files = await form_of(request, here, PHOTO_MAX, "photo")
+        if not files:
             raise BadInput("There is no photo to look at.")
         wants = {name: value for name, value in said.items() if name in ("model", "prompt", "size")}
-        found = await asyncio.to_thread(_find, here, who.actor, wants, photo)
+        found = await asyncio.to_thread(_find, here, who.actor, wants, files["photo"])
     except HeadwaterError as error:
         return JSONResponse({"problem": f"{error.message} {error.hint or ''}".strip()}, error.status)
     return JSONResponse({"points": found}, headers={"Cache-Control": "no-store"})
@@ -129,27 +129,27 @@ def _find(here: Film, actor: Actor, said: dict[str, str], photo: Staged) -> dict
         forget(photo)
 
 
-def _order(request: Request, actor: Actor, said: dict[str, str], photo: Staged | None) -> KeptFilm:
-    here, asked = film_of(request), None
+def _order(request: Request, actor: Actor, said: dict[str, str], files: dict[str, Staged]) -> KeptFilm:
+    here, asked, photo = film_of(request), None, files.get("photo")
     try:
-        asked = asked_of(here, said)
+        asked = asked_of(here, said, files.get("last"))
         if photo is not None and said.get("people") not in PEOPLE:
             raise BadInput(_gettext(request)("Say whether people can be recognised in the photo, and agree."))
     except BaseException:
-        forget(photo, *(asked.staged if asked else ()))
+        forget(*files.values(), *(asked.staged if asked else ()))
         raise
     return order(here, actor, person(actor, Access.WRITE), asked, photo)  # consumes the pictures
 
 
-def _plan(request: Request, actor: Actor, said: dict[str, str], photo: Staged | None) -> dict[str, Any]:
+def _plan(request: Request, actor: Actor, said: dict[str, str], files: dict[str, Staged]) -> dict[str, Any]:
     """What parts/film_plan.html names. Without a photo and words there is nothing to plan, only a model to tell of."""
-    here, app = film_of(request), app_of(request)
+    here, app, photo = film_of(request), app_of(request), files.get("photo")
     asked, can, problem = None, None, None
     try:
         can = offered(here, actor, said.get("model", ""), photo is not None)
         if photo is None and not said.get("prompt", "").strip():
             return {"problem": None, "planned": None, "can": can}
-        asked = asked_of(here, said)
+        asked = asked_of(here, said, files.get("last"))
         normalised = plan(here, actor, asked, photo)
         made = normalised.request
         return {"problem": None, "planned": normalised, "takes": estimate(here, normalised), "can": can,
@@ -160,7 +160,7 @@ def _plan(request: Request, actor: Actor, said: dict[str, str], photo: Staged | 
             raise
         problem = error
     finally:
-        forget(photo, *(asked.staged if asked else ()))
+        forget(*files.values(), *(asked.staged if asked else ()))
     return {"problem": problem, "planned": None, "can": can}
 
 

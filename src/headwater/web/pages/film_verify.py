@@ -30,10 +30,10 @@ def ask(request: Request, who: VisitorDep) -> Response:
 async def verify(request: Request, who: VisitorDep) -> Response:
     here, account = film_of(request), person(who.actor)
     try:
-        _, file = await form_of(request, here, "film", VIDEO_MAX)
-        if file is None:
+        _, files = await form_of(request, here, VIDEO_MAX, "film")
+        if not files:
             raise BadInput(who.words.gettext("Choose a video first."))
-        found = await asyncio.to_thread(_recalled, here, account, file)
+        found = await asyncio.to_thread(_recalled, here, account, files["film"])
     except HeadwaterError as error:
         return _page(request, problem=error, status=error.status)
     recipe = found.credential.recipe

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from headwater.core.errors import CorruptFile, HeadwaterError
 from headwater.core.types import Access, Account, Actor, KeptFilm
 from headwater.film import Film, credit
+from headwater.film.extend import extend
 from headwater.film.measuring import on_disk, take, taken
 from headwater.film.order import again, delete, find
 from headwater.film.queue import change, standings
@@ -49,6 +50,19 @@ def once_more(request: Request, who: VisitorDep, film: str, prompt: Annotated[st
         changed["seed"] = kept.asked["seed"]
     try:
         return go(f"/film/watch/{again(here, who.actor, account, kept, **changed).id}")
+    except HeadwaterError as error:
+        return _page(request, here, who.actor, account, kept, problem=error)
+
+
+@router.post("/film/watch/{film}/extend", dependencies=OWN_FORM)
+def go_on(request: Request, who: VisitorDep, film: str, prompt: Annotated[str, Form()] = "",
+          seconds: Annotated[str, Form()] = "") -> Response:
+    """A film that goes on where this one ended."""
+    here, account = film_of(request), person(who.actor, Access.WRITE)
+    kept = find(here, account, segment(film))
+    try:
+        changed = changes_of({"prompt": prompt, "seconds": seconds})
+        return go(f"/film/watch/{extend(here, who.actor, account, kept, **changed).id}")
     except HeadwaterError as error:
         return _page(request, here, who.actor, account, kept, problem=error)
 

@@ -48,6 +48,15 @@ if (form) {
     return made;
   }
 
+  async function shrunk(file) {
+    try {
+      const picture = await createImageBitmap(file);
+      return await jpeg(fitted(document.createElement("canvas"), picture, SENT));
+    } catch {
+      return file;
+    }
+  }
+
   async function take(file) {
     const mine = ++held;
     small = null;
@@ -94,6 +103,7 @@ if (form) {
     const said = new FormData(form);
     said.delete("photo");
     if (input.files.length) said.append("photo", small ?? input.files[0], "photo");
+    if (last.files.length) said.set("last", await shrunk(last.files[0]), "last");
     try {
       const answer = await fetch("/film/plan", { method: "POST", body: said });
       const text = await answer.text();
@@ -115,6 +125,8 @@ if (form) {
     if (small) can.add("photo");
     for (const field of form.querySelectorAll("[data-needs]")) {
       field.hidden = !field.dataset.needs.split(" ").every((need) => can.has(need));
+      // What is not offered is not sent either.
+      for (const one of field.matches(".field") ? field.querySelectorAll("input, select") : []) one.disabled = field.hidden;
     }
     form.elements.seconds.max = told.dataset.seconds;
     for (const one of form.elements.size.options) {
@@ -129,6 +141,7 @@ if (form) {
     take(null);
     input.focus();
   });
+  const last = form.elements.last;
   const own = new Set(["photo", "people", "area", "tool", "brush"]);
   form.addEventListener("input", (event) => { if (!own.has(event.target.name)) soon(); });
   form.addEventListener("submit", () => { go.setAttribute("aria-disabled", "true"); });
