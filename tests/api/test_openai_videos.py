@@ -13,6 +13,7 @@ import numpy as np
 import openai
 import pytest
 from openai import OpenAI
+from openai.types import Video
 from PIL import Image
 
 pytestmark = [pytest.mark.xdist_group("openai_videos"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -123,13 +124,86 @@ def test_words_alone_are_refused_with_the_reason_where_no_model_follows_them(cli
         client.videos.create(model="sora-2", prompt="a river in the morning")
 
 
-def test_what_no_engine_does_is_refused_with_the_reason(client, film):
-    with pytest.raises(openai.APIStatusError, match="cannot go on") as refused:
-        data = client.videos.download_content(film.id).content
-        client.videos.extend(prompt="more", seconds="4", video=("film.mp4", data, "video/mp4"))
-    assert refused.value.status_code == 501
-    with pytest.raises(openai.APIStatusError, match="characters"):
+def test_a_film_is_extended_by_its_id_or_as_a_file_and_says_the_length_of_both(client, wire, film):
+    data = client.videos.download_content(film.id).content
+    by_file = client.videos.extend(prompt="zoom out", seconds="4", video=("film.mp4", data, "video/mp4"),
+                                   extra_body={"seed": 3})
+    fields = {"prompt": "zoom out", "seconds": "4", "seed": "3"}
+    others = [wire.post("/v1/videos/extensions", json={**fields, "video": {"id": film.id}}),
+              wire.post("/v1/videos/extensions", files={name: (None, value) for name, value in
+                                                        {**fields, "video[id]": film.id}.items()})]
+    by_id, by_form = (Video.construct(**one.json()) for one in others)
+    for one in (by_file, by_id, by_form):
+        told = one.model_extra["headwater"]
+        assert (one.seconds, one.size, told["extends"], told["fps"]) == ("8", "320x240", film.id, 6)
+    done = client.videos.poll(by_id.id)
+    with av.open(io.BytesIO(client.videos.download_content(done.id).content)) as box:
+        assert sum(1 for _ in box.decode(video=0)) == 47
+    for one in (by_file, by_form):
+        wire.delete(f"/v1/videos/{one.id}")
+
+
+def test_a_video_made_elsewhere_is_extended_and_none_is_edited(client, tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as box:
+        stream = box.add_stream("libx264", rate=6)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        box.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((120, 160, 3), 90, np.uint8), format="rgb24")))
+        box.mux(stream.encode(None))
+    file = ("a.mp4", (tmp_path / "a.mp4").read_bytes(), "video/mp4")
+    longer = client.videos.extend(prompt="zoom", seconds="4", video=file, extra_body={"model": "plain"})
+    assert longer.size == "160x120" and longer.model_extra["headwater"]["extends"] is None
+    with pytest.raises(openai.BadRequestError, match="extensions"):
+        client.videos.edit(prompt="zoom", video=file)
+    with pytest.raises(openai.BadRequestError, match="cannot be read as a video"):
+        client.videos.extend(prompt="zoom", seconds="4", video=("a.mp4", b"no video", "video/mp4"))
+    client.videos.delete(longer.id)
+
+
+def test_sync_answers_the_film_itself_and_a_refusal_as_any_other(wire, tmp_path):
+    fields = {"prompt": "zoom", "model": "plain", "num_frames": "6", "fps": "6", "width": "160", "height": "120"}
+    answer = wire.post("/v1/videos/sync", data=fields, files={"input_reference": ("p.jpg", picture())})
+    assert answer.status_code == 200 and answer.headers["content-type"] == "video/mp4", answer.text
+    with av.open(io.BytesIO(answer.content)) as box:
+        assert sum(1 for _ in box.decode(video=0)) == 6
+    assert wire.get(f"/v1/videos/{answer.headers['x-video-id']}").json()["status"] == "completed"
+    assert wire.post("/v1/videos/sync", data={**fields, "fps": "x"}).status_code == 400
+
+
+def test_vllm_omnis_fields_are_taken_and_those_without_effect_are_named(wire):
+    url = "data:image/png;base64," + base64.b64encode(picture(4, form="PNG")).decode()
+    further = {"num_inference_steps": "4", "guidance_scale": "5", "guidance_scale_2": "3", "boundary_ratio": "0.9",
+               "flow_shift": "3", "negative_prompt": "blur", "lora": '{"name": "me/style", "scale": 0.5}',
+               "extra_params": '{"sparse": true}', "audio_reference": '{"audio_url": "https://a.example/a.wav"}',
+               "generate_sound": "true"}
+    asked = {"prompt": "zoom", "model": "plain", "seconds": "1", "image_reference": f'{{"image_url": "{url}"}}'}
+    refused = wire.post("/v1/videos", data={**asked, **further})
+    assert refused.status_code == 404 and "me/style" in refused.json()["error"]["message"], refused.text
+    del further["lora"]
+    answer = wire.post("/v1/videos", files={name: (None, value) for name, value in {**asked, **further}.items()})
+    assert answer.status_code == 200, answer.text
+    note = answer.json()["headwater"]["notes"][0]
+    for name in ("steps", "guidance", "guidance_scale_2", "boundary_ratio", "flow_shift", "negative prompt", "sparse",
+                 "audio_reference", "generate_sound"):
+        assert name in note
+    wire.delete(f"/v1/videos/{answer.json()['id']}")
+
+
+@pytest.mark.parametrize(("fields", "says"), [
+    ({"image_reference": "[1, 2]"}, "image_reference"), ({"image_reference": "{"}, "image_reference"),
+    ({"image_reference": '{"image_url": "http://127.0.0.1/a.png"}'}, "fetches no pictures"),
+    ({"extra_params": "[]"}, "extra_params"), ({"flow_shift": "much"}, "flow_shift"),
+    ({"video_reference": "x" * 5_000}, "video_reference"), ({"lora": "{"}, "lora"), ({"width": "64"}, "width"),
+    ({"badge": "fr"}, "badge"),
+])
+def test_a_wrong_further_field_is_refused_by_its_name(wire, fields, says):
+    answer = wire.post("/v1/videos", data={"prompt": "zoom", "model": "plain", **fields})
+    assert answer.status_code == 400 and says in answer.json()["error"]["message"], answer.text
+
+
+def test_what_no_engine_does_is_refused_with_the_reason(client):
+    with pytest.raises(openai.APIStatusError, match="characters") as refused:
         client.videos.create_character(name="Ann", video=("a.mp4", b"0", "video/mp4"))
+    assert refused.value.status_code == 501
 
 
 @pytest.mark.parametrize(("fields", "says"), [

@@ -155,6 +155,8 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
         _shape(picture)
     notes = () if (width, height) == (draft.width, draft.height) else (
         f"{draft.width}x{draft.height} was taken for {width}x{height}: both sides must be even.",)
+    if not capabilities.needs_model:
+        notes += _idle(engine, asked)
     normalised = engine.normalise(draft)
     memory = engine.estimate(normalised.request).memory_bytes
     if memory and memory > film.settings.film_memory_bytes:
@@ -340,6 +342,14 @@ def _engine_for(film: Film, actor: Actor, model: str, has_photo: bool) -> tuple[
             return engine, repo.full_name, commit.oid, Path(film.lay_out(repo, commit).folder)
         reasons.append(f"{engine.name}: {why}")
     raise ModelNotFound(f"{repo.full_name} is not a model of film. {'; '.join(reasons)}")
+
+
+def _idle(engine: FilmEngine, asked: Asked) -> tuple[str, ...]:
+    """What of an order only a model could follow. An engine that has one says it itself."""
+    said = {"steps": asked.steps, "guidance": asked.guidance, "a negative prompt": asked.negative}
+    names = [name for name, there in said.items() if there not in (None, "")]
+    names += sorted(name[:40] for name in asked.more)[:20]
+    return (f"The engine {engine.name} has no model, so these have no effect: {', '.join(names)}.",) if names else ()
 
 
 def _check(asked: Asked) -> None:
