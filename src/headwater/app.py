@@ -189,7 +189,8 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
                 find_model=_find_model(hub), find_commit=_find_commit(hub), find_account=hub.accounts.get,
                 lay_out=lambda repo, commit: lay_out(hub, repo, commit),
                 list_files=lambda commit: [e.path for e in files(hub, commit)], stage=partial(stage, hub),
-                tmp=hub.tmp, now=hub.now, list_models=_list_models(hub), read_text=_read_text(hub),
+                tmp=hub.tmp, now=hub.now, votes=records.film_votes,
+                list_models=_list_models(hub), read_text=_read_text(hub),
                 warm=Warm(settings.worker_idle_s, settings.data / "film" / "kept"), spend=records.spending.spend,
                 note=lambda action, subject, by, detail: hub.accounts.note(action, subject, by=by, detail=detail))
     hub.jobs.register("film", film_job(film), at_once=1, fair=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.film import FilmEngine
-from headwater.core.ports import Blobs, Files, Films, Jobs
+from headwater.core.ports import Blobs, Files, Films, FilmVotes, Jobs
 from headwater.core.settings import Settings
 from headwater.core.shelf import Shelf
 from headwater.core.types import Account, Actor, Commit, Repo, Snapshot, Staged
@@ -44,6 +44,7 @@ class Film:
     stage: Callable[..., Staged]
     tmp: Path
     now: Callable[[], float]
+    votes: FilmVotes
     list_models: Callable[[Actor], list[tuple[Repo, Commit]]] = lambda actor: []
     note: Callable[[str, str, Actor, dict[str, Any]], None] = lambda action, subject, by, detail: None
     """Into the audit log: action, subject, by whom, detail."""
