@@ -111,9 +111,11 @@ def test_experts_made_of_one_mlp_are_upcycled_from_it(small, tmp_path):
 
 def test_two_that_were_each_changed_their_own_way_have_a_common_ancestor(small, tmp_path):
     one = print_of(save_hf(tmp_path / "a", other_words(small[0], 1.0)))
-    two = print_of(save_gguf(tmp_path / "b", noisy(small[0], 0.1), "Q8_0"))
+    two = print_of(save_gguf(tmp_path / "b", small[0], "Q8_0"))
     found = judge(one, two, NULL)
     assert (found.verdict, found.direction) == (Verdict.COMMON_ANCESTOR, "unknown")
+    trained = judge(one, print_of(save_gguf(tmp_path / "c", noisy(small[0], 0.1), "Q8_0")), NULL)
+    assert (trained.verdict, trained.direction) == (Verdict.DESCENDS, "unknown")
 
 
 def test_some_layers_of_another_model_are_seen_among_new_ones(small, tmp_path):
