@@ -95,6 +95,30 @@ def test_a_task_is_found_by_its_own_name_and_listed(kling, task):
     assert missing.status_code == 404 and missing.json()["code"] == 1203
 
 
+def test_a_film_is_extended_by_five_seconds(kling, task):
+    answer = kling.post("/v1/videos/video-extend", json={
+        "video_id": task["task_result"]["videos"][0]["id"], "prompt": "the camera goes back", "cfg_scale": 0.5,
+        "external_task_id": "my film, longer"})
+    assert answer.status_code == 200, answer.text
+    longer = awaited(kling, "video-extend", answer.json()["data"]["task_id"])
+    assert longer["task_status"] == "succeed", longer
+    assert abs(float(longer["task_result"]["videos"][0]["duration"]) - 8) < 0.1
+    listed = {kind: [one["task_id"] for one in kling.get(f"/v1/videos/{kind}").json()["data"]]
+              for kind in ("video-extend", "image2video")}
+    assert listed["video-extend"] == [longer["task_id"]] and longer["task_id"] not in listed["image2video"]
+    assert kling.get("/v1/videos/video-extend/my film, longer").json()["data"]["task_id"] == longer["task_id"]
+    wrong = kling.post("/v1/videos/video-extend", json={"prompt": "more"})
+    assert wrong.status_code == 400 and wrong.json()["code"] == 1201 and "video_id" in wrong.json()["message"]
+    assert kling.post("/v1/videos/video-extend", json={"video_id": "video_none"}).json()["code"] == 1203
+
+
+@pytest.mark.parametrize("name", ["omni-video", "multi-image2video", "lip-sync", "motion-control", "effects"])
+def test_what_no_engine_does_is_refused_in_klings_form(kling, name):
+    for answer in (kling.post(f"/v1/videos/{name}", json={"prompt": "x"}), kling.get(f"/v1/videos/{name}/some")):
+        said = answer.json()
+        assert answer.status_code == 501 and said["code"] == 1201 and len(said["message"]) > 30, answer.text
+
+
 def test_a_name_given_twice_is_refused(kling, task):
     answer = kling.post("/v1/videos/image2video", json={"image": image(), "external_task_id": "my film 1"})
     assert answer.status_code == 409 and "names another task" in answer.json()["message"]

@@ -1,4 +1,5 @@
-"""Kling's API of video tasks, as programs written for it speak it: text2video and image2video, by what runs here."""
+"""Kling's API of video tasks, as programs written for it speak it: text2video, image2video and video-extend, by what
+runs here."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ FORWARD = {"down_back": {"zoom": -5.0}, "forward_up": {"zoom": 5.0}, "right_turn
 """Kling's named moves join two axes; here the camera moves along one."""
 TAKEN = {"model_name", "model", "prompt", "negative_prompt", "cfg_scale", "mode", "aspect_ratio", "duration",
          "camera_control", "callback_url", "external_task_id", "image", "image_tail", "static_mask", "dynamic_masks"}
+EXTEND_TAKEN = {"video_id", "prompt", "negative_prompt", "cfg_scale", "callback_url", "external_task_id"}
+EXTENSION_S = 5.0
 
 
 class Staging:
@@ -61,9 +63,8 @@ class Staging:
             Path(staged.path).unlink(missing_ok=True)
 
 
-def asked(film: Film, said: dict[str, Any], staging: Staging,
-          with_image: bool) -> tuple[Asked, Staged | None, tuple[str, ...]]:
-    """(the order, its photo, what is to be told of it). Raises BadInput, Forbidden."""
+def asked(film: Film, said: dict[str, Any], staging: Staging, with_image: bool) -> tuple[Asked, Staged | None]:
+    """(the order, its photo). Raises BadInput, Forbidden."""
     _exclusive(said)
     model, told = stand_in(_text(said, "model_name") or _text(said, "model"), film.settings.film_model)
     photo = staging.picture(said.get("image"), "image") if with_image else None
@@ -71,22 +72,53 @@ def asked(film: Film, said: dict[str, Any], staging: Staging,
     if with_image and photo is None:
         raise BadInput("image: must be given." if last is None else "image_tail: cannot be used without image here.")
     size = _measure(photo) if photo else None
-    if said.get("cfg_scale") is not None:
-        told += ("cfg_scale has no effect.",)
-    if ignored := sorted(set(said) - TAKEN):
-        told += (f"These fields have no effect: {', '.join(name[:40] for name in ignored[:20])}.",)
+    told += _told(said, TAKEN)
     mode, ratio = _text(said, "mode") or "std", _text(said, "aspect_ratio")
     if mode not in PRESETS or (ratio and ratio not in SIZES):
         raise BadInput(f"mode: one of {', '.join(PRESETS)}; aspect_ratio: one of {', '.join(SIZES)}.")
-    prompt, callback = _text(said, "prompt"), _text(said, "callback_url")
-    if len(prompt) > PROMPT_MAX or len(_text(said, "negative_prompt")) > PROMPT_MAX or not (prompt or photo):
+    prompt = _words(said)
+    if not (prompt or photo):
         raise BadInput(f"prompt: 1 to {PROMPT_MAX:,} characters.")
-    if callback:
-        check_url(callback, _hosts(film))
     return Asked(
         prompt=prompt, model=model, negative=_text(said, "negative_prompt"), seconds=_seconds(said),
         size=None if photo else SIZES[ratio or "16:9"], preset=PRESETS[mode], camera=_camera(said),
-        external_id=_external(said), brushes=_brushes(said, staging, size), last=last, callback=callback), photo, told
+        external_id=_external(said), brushes=_brushes(said, staging, size), last=last, callback=_callback(film, said),
+        told=told), photo
+
+
+def asked_on(film: Film, said: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(the film that is to go on, what of its order changes). Raises BadInput, Forbidden."""
+    film_id, prompt = _text(said, "video_id"), _words(said)
+    if not film_id:
+        raise BadInput("video_id: must be given.")
+    changed = {"seconds": EXTENSION_S, "callback": _callback(film, said), "external_id": _external(said),
+               "told": _told(said, EXTEND_TAKEN)}
+    if prompt:
+        changed["prompt"] = prompt
+    if negative := _text(said, "negative_prompt"):
+        changed["negative"] = negative
+    return film_id, changed
+
+
+def _told(said: dict[str, Any], taken: set[str]) -> tuple[str, ...]:
+    told = ("cfg_scale has no effect.",) if said.get("cfg_scale") is not None else ()
+    if ignored := sorted(set(said) - taken):
+        told += (f"These fields have no effect: {', '.join(name[:40] for name in ignored[:20])}.",)
+    return told
+
+
+def _words(said: dict[str, Any]) -> str:
+    prompt = _text(said, "prompt")
+    if len(prompt) > PROMPT_MAX or len(_text(said, "negative_prompt")) > PROMPT_MAX:
+        raise BadInput(f"prompt: 1 to {PROMPT_MAX:,} characters.")
+    return prompt
+
+
+def _callback(film: Film, said: dict[str, Any]) -> str:
+    callback = _text(said, "callback_url")
+    if callback:
+        check_url(callback, _hosts(film))
+    return callback
 
 
 def _hosts(film: Film) -> list[str]:

@@ -1,4 +1,5 @@
-"""/v1/videos/text2video and /image2video: films in the form of Kling's API. Thin over film/.
+"""/v1/videos/text2video, /image2video and /video-extend: films in the form of Kling's API. Thin over film/. What Kling
+has beside them is refused in its form, with the reason.
 
 Who asks is told by a token the program signs with a key pair of this hub (hub/key_pairs.py), or by a token of the hub.
 """
@@ -8,24 +9,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from headwater.api.deps import base_url, get_actor, get_app, hub_of
 from headwater.api.kling.answer import PURPOSE, ordered, refused, task, wrapped
-from headwater.api.kling.request import Staging, asked
+from headwater.api.kling.request import Staging, asked, asked_on
 from headwater.api.person import need_person
-from headwater.core.errors import BadInput, Conflict, HeadwaterError, NotFound, TooLarge
+from headwater.core.errors import BadInput, Conflict, HeadwaterError, NotBuilt, NotFound, TooLarge
 from headwater.core.types import Access, Account, Actor, KeptFilm
+from headwater.film import Film
+from headwater.film.extend import extend
 from headwater.film.order import find, order, settled
 from headwater.hub.key_pairs import actor_of_jwt, is_jwt
 from headwater.hub.signing import unsign
 
 router = APIRouter(prefix="/v1/videos", tags=["Kling"])
-Kind = Literal["text2video", "image2video"]
-KINDS = {"text2video": "t2v", "image2video": "i2v"}
+REFUSED = {
+    "omni-video": "No engine here takes a prompt that mixes pictures, videos and elements. Use image2video.",
+    "multi-image2video": "No engine here films from several pictures. Send one to image2video.",
+    "lip-sync": "No engine here moves lips to a sound.",
+    "motion-control": "No engine here takes movements out of a video. image2video has masks with trajectories.",
+    "effects": "Kling's effects are templates of its own models. Say what shall happen as the prompt of image2video."}
 BODY_MAX = 100_000_000
 PAGES_MAX, PAGE_MAX = 1_000, 500
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {
@@ -34,6 +41,10 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
         "image": {"type": "string"}, "mode": {"type": "string"}, "duration": {"type": "string"},
         "aspect_ratio": {"type": "string"}, "camera_control": {"type": "object"}, "callback_url": {"type": "string"},
         "external_task_id": {"type": "string"}}}}}}}
+_EXTEND = {"requestBody": {"required": True, "content": {"application/json": {"schema": {
+    "type": "object", "required": ["video_id"], "properties": {
+        "video_id": {"type": "string"}, "prompt": {"type": "string"}, "negative_prompt": {"type": "string"},
+        "callback_url": {"type": "string"}, "external_task_id": {"type": "string"}}}}}}}
 
 
 @router.post("/text2video", openapi_extra=_BODY)
@@ -54,8 +65,37 @@ async def create_task(request: Request) -> Response:
         return refused(error)
 
 
+@router.post("/video-extend", openapi_extra=_EXTEND)
+async def create_extension(request: Request) -> Response:
+    """Go on where a film ended, for five seconds: a new task, whose film has the frames of both."""
+
+    async def made() -> Any:
+        actor = await asyncio.to_thread(_actor, request)
+        account = need_person(actor, Access.WRITE)
+        body = await _body(request)
+        return ordered(await asyncio.to_thread(_extend, request, actor, account, body))
+
+    try:
+        return wrapped(await made())
+    except HeadwaterError as error:
+        return refused(error)
+
+
+def _not_here(name: str) -> Callable[[Request], Response]:
+    def refuse(request: Request) -> Response:
+        return _answered(lambda: _refuse(request, REFUSED[name]))
+
+    return refuse
+
+
+for _name in REFUSED:
+    for _path in (f"/{_name}", f"/{_name}/{{task_id}}"):
+        router.add_api_route(_path, _not_here(_name), methods=["GET", "POST"], include_in_schema=False)
+
+
 @router.get("/text2video")
 @router.get("/image2video")
+@router.get("/video-extend")
 def list_tasks(request: Request) -> Response:
     """Your tasks, newest first. pageNum: 1 to 1000; pageSize: 1 to 500."""
     kind = request.url.path.rpartition("/")[2]
@@ -67,7 +107,7 @@ def list_tasks(request: Request) -> Response:
         after, more = None, True
         while more and len(found) < number * size:
             page, more = film.films.page(account.id, after=after, limit=500)
-            found += [kept for kept in page if kept.asked["kind"] == KINDS[kind]]
+            found += [kept for kept in page if _kind(kept) == kind]
             after = page[-1].id if page else None
         return [task(hub_of(request), settled(film, kept), base_url(request))
                 for kept in found[(number - 1) * size: number * size]]
@@ -77,6 +117,7 @@ def list_tasks(request: Request) -> Response:
 
 @router.get("/text2video/{task_id}")
 @router.get("/image2video/{task_id}")
+@router.get("/video-extend/{task_id}")
 def get_task(task_id: str, request: Request) -> Response:
     """By its task_id, or the external_task_id it was given."""
 
@@ -114,15 +155,33 @@ def _order(request: Request, actor: Actor, account: Account, body: dict[str, Any
     film = get_app(request).film
     staging = Staging(film)
     try:
-        wanted, photo, told = asked(film, body, staging, with_image)
-        if wanted.external_id and film.films.named(account.id, wanted.external_id):
-            raise Conflict(f"external_task_id: {wanted.external_id!r} names another task.")
-        kept = order(film, actor, account, wanted, photo)
+        wanted, photo = asked(film, body, staging, with_image)
+        _need_own_name(film, account, wanted.external_id)
+        return order(film, actor, account, wanted, photo)
     finally:
         staging.forget()
-    if not told:
-        return kept
-    return film.films.update(kept.id, asked={**kept.asked, "notes": [*told, *kept.asked["notes"]]}) or kept
+
+
+def _extend(request: Request, actor: Actor, account: Account, body: dict[str, Any]) -> KeptFilm:
+    film = get_app(request).film
+    film_id, wanted = asked_on(film, body)
+    _need_own_name(film, account, wanted.get("external_id"))
+    return extend(film, actor, account, find(film, account, film_id), **wanted)
+
+
+def _need_own_name(film: Film, account: Account, name: str | None) -> None:
+    if name and film.films.named(account.id, name):
+        raise Conflict(f"external_task_id: {name!r} names another task.")
+
+
+def _kind(kept: KeptFilm) -> str:
+    return "video-extend" if kept.asked.get("extends") else \
+        "text2video" if kept.asked["kind"] == "t2v" else "image2video"
+
+
+def _refuse(request: Request, why: str) -> None:
+    need_person(_actor(request))
+    raise NotBuilt(why)
 
 
 def _actor(request: Request) -> Actor:
