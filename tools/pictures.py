@@ -2,6 +2,9 @@
 
     headwater up --starter                                       # in another terminal
     .venv/bin/python tools/pictures.py http://127.0.0.1:8080     # writes docs/pictures/*.png
+    .venv/bin/python tools/pictures.py http://127.0.0.1:8080 portrait.png    # film.png alone: that portrait, alive
+
+film.png is of astronaut.png, which scikit-image ships: NASA's portrait of Eileen Collins, in the public domain.
 
 The picture of a family is of FAMILY, if the hub has it: SmolLM2 with layers left out, shuffled, requantised and called
 otherwise by tests/trace/smollm2_disguised.py, uploaded without a word of where it comes from.
@@ -48,6 +51,25 @@ def main(url: str) -> None:
     _shrink()
 
 
+def film(url: str, photo: str) -> None:
+    """The page of a film that is made of the photo now."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = _page(browser, 1280, 1000, "light", "en")
+        page.goto(f"{url}/film", wait_until="networkidle")
+        page.set_input_files("#photo", photo)
+        page.fill("#prompt", "She turns and smiles; the camera comes closer")
+        page.check('[name="people"][value="agreed"]')
+        page.click("#go")
+        page.wait_for_url("**/film/watch/*")
+        page.wait_for_selector("#measures dl", timeout=180_000)
+        page.evaluate("document.querySelector('video').currentTime = 2")
+        page.wait_for_timeout(2_000)
+        page.screenshot(path=PICTURES / "film.png")
+        browser.close()
+    _shrink()
+
+
 def _page(browser: Browser, width: int, height: int, light: str, language: str) -> Any:
     size = {"width": width, "height": height}
     return browser.new_context(viewport=size, color_scheme=light, locale=language).new_page()
@@ -71,4 +93,5 @@ def _shrink() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    address = sys.argv[1].rstrip("/")
+    film(address, sys.argv[2]) if len(sys.argv) > 2 else main(address)

@@ -244,7 +244,7 @@ def test_measures_are_taken_once_and_smoothness_stands_beside_motion(http, world
         time.sleep(0.1)
     assert said["frames"] == 6 and said["motion"] > 0 and said["first_ssim"] is None  # the camera begins with a part
     part = http.get(f"/film/watch/{DONE}", headers={"hx-request": "true", "hx-target": "measures"}).text
-    assert part.index("Motion") < part.index("Smoothness beside it") and "hx-trigger" not in part
+    assert part.index("Motion, percent") < part.index("Smoothness beside it") and "hx-trigger" not in part
     assert "not measured" in part and "<html" not in part
 
 
