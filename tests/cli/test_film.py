@@ -8,6 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headwater.app import open_app
+from headwater.core.settings import load
+from headwater.film.order import Asked
+from headwater.film.order import order as film_order
+from headwater.hub.accounts import owner_actor
+
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
@@ -44,6 +50,52 @@ def test_what_cannot_be_made_is_told_and_leaves_no_file(hw, photo, tmp_path):
     told = hw("film", "verify", str(photo.with_name("none.mp4")))
     assert told.code == 1 and "no file" in told.err
     assert not list(tmp_path.glob("*.mp4")) and not list(tmp_path.glob(".*.part"))
+
+
+def test_a_film_is_extended_by_its_id_and_from_a_file(hw, photo, tmp_path):
+    first = tmp_path / "first.mp4"
+    made = json.loads(hw("film", str(photo), "zoom in", "-o", str(first), "--seconds", "0.5", "--fps", "6", "--model",
+                         "plain", "--size", "320x240", "--badge", "zh", "--json").out)
+    for source in (made["id"], str(first)):
+        longer = tmp_path / "longer.mp4"
+        said = json.loads(hw("film", "extend", source, "zoom out", "-o", str(longer), "--seconds", "0.5", "--json").out)
+        assert said["headwater"]["extends"] == made["id"] and said["seconds"] == "1"
+        with av.open(str(longer)) as box:
+            assert sum(1 for _ in box.decode(video=0)) == 5
+        longer.unlink()
+
+
+def test_films_that_wait_are_shown_moved_changed_held_and_doubled(hw, data, photo):
+    assert "paused" in hw("film", "pause").err
+    ids = [order(data, photo, f"zoom {number}") for number in range(2)]
+    moved = json.loads(hw("film", "move", ids[1], "--to", "top", "--json").out)
+    assert moved["waits"] == {"place": 1, "of": 2, "held": False, "left_s": None}
+    changed = hw("film", "change", ids[1], "--prompt", "tilt up", "--size", "161x120", "--seed", "3")
+    assert "both sides must be even" in changed.err and "is changed" in changed.err
+    assert "waits until" in hw("film", "pause", ids[0]).err
+    doubled = json.loads(hw("film", "duplicate", ids[1], "--json").out)
+    assert doubled["prompt"] == "tilt up" and doubled["seed"] != 3
+    line = hw("film", "queue")
+    assert "1 of 3" in line.out and "held" in line.out and "The line is paused" in line.err
+    said = json.loads(hw("film", "queue", "--json").out)
+    assert [one["id"] for one in said["films"]] == [ids[1], ids[0], doubled["id"]] and said["paused"]
+    assert hw("film", "finish", ids[1]).code == 1 and hw("film", "move", ids[1]).code == 1
+    assert hw("film", "change", ids[1]).code == 1
+    for film in (*ids, doubled["id"]):
+        assert "given up" in hw("film", "cancel", film).err
+    assert "goes on" in hw("film", "resume").err
+
+
+def order(data, photo, words):
+    """As a program orders, without waiting for the film."""
+    app = open_app(load(data, environ={}))
+    try:
+        actor = owner_actor(app.hub)
+        picture = app.film.stage([photo.read_bytes()], limit=10_000_000)
+        asked = Asked(prompt=words, model="plain", seconds=0.5)
+        return film_order(app.film, actor, actor.account, asked, picture).id
+    finally:
+        app.stop()
 
 
 def _halved(source, target):

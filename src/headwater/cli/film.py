@@ -7,17 +7,20 @@ import mimetypes
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from headwater.cli._common import Common, human, note, show_json, show_table, when
+from headwater.cli._film_line import change, duplicate, finish, move, pause, queue, resume
 from headwater.core.errors import BadInput, HeadwaterError
 
 if TYPE_CHECKING:
     from headwater.cli._hub import Door
 
 POLL_S = 0.3
+__all__ = ["cancel", "change", "duplicate", "extend", "finish", "list_", "make", "move", "pause", "queue", "resume",
+           "verify"]
 
 
 class FilmFailed(HeadwaterError):
@@ -38,6 +41,7 @@ def make(
     preset: Annotated[str, Parameter(help="draft, normal or best.")] = "normal",
     camera: Annotated[str | None, Parameter(help="One of horizontal, vertical, pan, tilt, roll, zoom with -10 to 10, "
                                                  "as zoom=4.")] = None,
+    badge: Annotated[Literal["en", "zh"] | None, Parameter(help="Show AI (en) or AI 生成 (zh) in a corner.")] = None,
     common: Common = Common(),
 ) -> None:
     """Set a photo in motion, or make a film from words. Ctrl-C gives it up."""
@@ -49,21 +53,40 @@ def make(
             raise BadInput(f"There is no file {photo}.")
         file, prompt = None, photo or ""
     fields = {"prompt": prompt or "the camera comes slowly closer", "model": model, "seconds": seconds, "size": size,
-              "fps": fps, "seed": seed, "preset": preset, "camera": _camera(camera)}
+              "fps": fps, "seed": seed, "preset": preset, "camera": _camera(camera), "badge": badge}
     form = {name: str(value) for name, value in fields.items() if value not in (None, "")}
     with reach(common, work=True) as door:
         files = {"input_reference": (file.name, file.read_bytes(), _media_type(file))} if file else None
         ordered = door.ask("POST", "/v1/videos", data=form, files=files)
-        for said in ordered["headwater"]["notes"]:
-            note(said)
-        film = _watch(door, ordered, quiet=common.json)
-        target = out or Path(f"{(prompt or 'film')[:40].replace('/', ' ').strip() or 'film'}.mp4")
-        _fetch(door, film["id"], target)
-    if common.json:
-        show_json({**film, "file": str(target)})
-    else:
-        note(f"{target}: {film['seconds']} s of {film['size']}, {human(target.stat().st_size)}, seed "
-             f"{film['headwater']['seed']}. It says in itself what made it: headwater film verify {target}")
+        _made(door, ordered, out, prompt, common)
+
+
+def extend(
+    film: Annotated[str, Parameter(help="The film's id, or a video file.")],
+    prompt: Annotated[str, Parameter(help="What is to happen next; as before without.")] = "",
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="The file to write, an MP4.")] = None,
+    seconds: Annotated[float | None, Parameter(help="How long what is added is.")] = None,
+    seed: Annotated[int | None, Parameter(help="The same seed makes the same film.")] = None,
+    model: Annotated[str, Parameter(help="owner/name of a film model; the one that made the film without.")] = "",
+    common: Common = Common(),
+) -> None:
+    """Go on where a film ended: a new film, with the frames of both. Ctrl-C gives it up."""
+    from headwater.cli._hub import path_of, reach
+
+    file = Path(film).expanduser()
+    fields = {"prompt": prompt, "seconds": seconds, "seed": seed, "model": model}
+    fields = {name: value for name, value in fields.items() if value not in (None, "")}
+    with reach(common, work=True) as door:
+        if file.is_file():
+            form = {name: str(value) for name, value in {"prompt": "the camera comes slowly closer", **fields}.items()}
+            with file.open("rb") as video:
+                ordered = door.ask("POST", "/v1/videos/extensions", data=form,
+                                   files={"video": (file.name, video, _media_type(file))})
+        else:
+            new = door.post(f"/api/headwater/films/{path_of(film)}/extend", fields)
+            ordered = door.get(f"/v1/videos/{new['id']}")
+        _made(door, ordered, out, prompt or ordered["prompt"], common)
 
 
 def verify(file: Path, *, common: Common = Common()) -> None:
@@ -113,6 +136,20 @@ def cancel(film: Annotated[str, Parameter(help="The film's id.")], *, common: Co
     with reach(common) as door:
         said = door.post(f"/v1/videos/{path_of(film)}/cancel")
     show_json(said) if common.json else note(f"{film} is given up.")
+
+
+def _made(door: Door, ordered: dict[str, Any], out: Path | None, prompt: str, common: Common) -> None:
+    """Wait for the film and write it to `out`, or to a file called as what it was made of."""
+    for said in ordered["headwater"]["notes"]:
+        note(said)
+    film = _watch(door, ordered, quiet=common.json)
+    target = out or Path(f"{(prompt or 'film')[:40].replace('/', ' ').strip() or 'film'}.mp4")
+    _fetch(door, film["id"], target)
+    if common.json:
+        show_json({**film, "file": str(target)})
+    else:
+        note(f"{target}: {film['seconds']} s of {film['size']}, {human(target.stat().st_size)}, seed "
+             f"{film['headwater']['seed']}. It says in itself what made it: headwater film verify {target}")
 
 
 def _watch(door: Door, film: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
