@@ -76,7 +76,7 @@ class RemoteVideos:
 
         declared = read(request.folder)
         secret, file = secret_for(errand.settings, declared), errand.room / "arrived.mp4"
-        number, seen = Watch(_api(declared, secret, errand.settings), declared.host, request, errand).bring(file)
+        number, seen = Watch(_asker(declared, secret, errand.settings), declared.host, request, errand).bring(file)
         try:
             found = look(file, errand.settings.film_memory_bytes)
             if found.seconds > SECONDS_MAX:
@@ -112,7 +112,7 @@ class RemoteVideos:
 ENGINE = RemoteVideos()
 
 
-def _api(declared: Declared, secret: str, settings: Settings) -> Any:
+def _asker(declared: Declared, secret: str, settings: Settings) -> Any:
     from headwater.film_engines.remote_videos._kling import Kling
     from headwater.film_engines.remote_videos._openai import OpenAI
     from headwater.film_engines.remote_videos._wire import Wire

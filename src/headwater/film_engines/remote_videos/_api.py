@@ -88,7 +88,7 @@ class Tongue:
         """Raises by the status of an answer that is no yes: Later, Lost (it may have acted), BadInput, EngineFailed."""
         told = f"{self.host} answered {answer.status}: {self.of(answer)}"
         if answer.status in (429, 503):
-            raise Later(told, seconds_of(answer.headers.get("retry-after"), 1.0, 5.0, 60.0))
+            raise Later(told, seconds_of(answer.headers.get("retry-after"), 5.0, most=60.0))
         if answer.status >= 500:
             raise Lost(told)
         if answer.status in (400, 413, 415, 422):

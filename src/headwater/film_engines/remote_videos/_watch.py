@@ -45,8 +45,8 @@ class Watch:
         try:
             number = self._noted.get("id") or self._ordered()
             seen = self._made(number)
-            self._told(Step("arrive", 0, 0))
-            self._patiently(lambda: self._api.download(number, seen, target, VIDEO_MAX, self._tick))
+            self._told(Step("arrive", 99, 100))
+            self._patiently(lambda: self._api.download(number, seen, target, VIDEO_MAX, lambda size: self._look()))
             return number, seen
         except Cancelled as end:
             if end.args == ("cancel",):  # otherwise the hub stops, or the film is held, and this begins again
@@ -140,6 +140,3 @@ class Watch:
 
     def _look(self) -> None:
         self._errand.tell(self._step)
-
-    def _tick(self, size: int) -> None:
-        self._told(Step("arrive", min(size, VIDEO_MAX) >> 10, 0))

@@ -100,6 +100,8 @@ class Wire:
             connection.request(method, target, body, {
                 "User-Agent": "headwater", "Accept-Encoding": "identity", **headers, "Host": parts.netloc})
             yield connection.getresponse()
+            if ended.is_set():  # a body without a length looks whole when the line is cut
+                raise OSError
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.filename is not None:
                 raise  # of our own disk, not of the line
