@@ -20,7 +20,8 @@ def client_python(version: str) -> Path:
 def torch_python() -> Path:
     """The python of an environment with torch and the libraries that load models and datasets from a hub."""
     # torch first and alone: asked for together, pip may take a newer one than there are CPU wheels for.
-    return _environment("torch", ["torch==2.13.0"], ["transformers", "diffusers", "datasets", "accelerate", "ftfy"])
+    return _environment("torch", ["torch==2.13.0"], ["transformers", "diffusers", "datasets", "accelerate"],
+                        later=["ftfy", "torchao"])
 
 
 def model_clients_python() -> Path:
@@ -53,7 +54,8 @@ def run_model_client(code: str, *args: str, timeout: float = 240) -> str:
     return done.stdout
 
 
-def _environment(name: str, *steps: list[str]) -> Path:
+def _environment(name: str, *steps: list[str], later: list[str] | None = None) -> Path:
+    """later: packages that environments made before they were wanted lack."""
     folder = VENVS / name
     VENVS.mkdir(exist_ok=True)
     with open(VENVS / f"{name}.lock", "w") as lock:
@@ -61,13 +63,21 @@ def _environment(name: str, *steps: list[str]) -> Path:
         if not (folder / "ready").exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
             for packages in steps:
-                done = subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet",
-                                       "--disable-pip-version-check", *packages], capture_output=True, text=True)
-                if done.returncode != 0:
-                    print(done.stderr[-2000:], file=sys.stderr)
-                    done.check_returncode()
+                _install(folder, packages)
             (folder / "ready").touch()
+        wanted, told = " ".join(later or []), folder / "later"
+        if wanted and (not told.exists() or told.read_text() != wanted):
+            _install(folder, later or [])
+            told.write_text(wanted)
     return folder / "bin" / "python"
+
+
+def _install(folder: Path, packages: list[str]) -> None:
+    done = subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                           *packages], capture_output=True, text=True)
+    if done.returncode != 0:
+        print(done.stderr[-2000:], file=sys.stderr)
+        done.check_returncode()
 
 
 def client_env(endpoint: str, home: Path, token: str | None = None) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 import openai
 import psutil
 import pytest
-from clients import VENVS
+from clients import VENVS, torch_python
 from server import HubProcess
 
 TORCH = VENVS / "torch"
@@ -29,7 +29,7 @@ needs_torch = [pytest.mark.xdist_group("torch"),
 
 def joint_python(folder: Path) -> Path:
     """torch's packages first, then ours for what it lacks; seen also by children that ignore the environment."""
-    subprocess.run([TORCH / "bin" / "python", "-m", "venv", "--without-pip", folder], check=True)
+    subprocess.run([torch_python(), "-m", "venv", "--without-pip", folder], check=True)
     site = next(folder.glob("lib/python*/site-packages"))
     theirs = next(TORCH.glob("lib/python*/site-packages"))
     (site / "joint.pth").write_text(
@@ -73,7 +73,7 @@ class FilmHub(HubProcess):
         reference = {"input_reference": photo} if photo else {}
         return self.client().videos.create(model=model, prompt=prompt, extra_body=said, **reference).id
 
-    def made(self, film_id: str, seconds: float = 120) -> Any:
+    def made(self, film_id: str, seconds: float = 240) -> Any:
         """The video when it is completed or failed."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
