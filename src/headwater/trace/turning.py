@@ -1,10 +1,12 @@
 """Find the rotation between two models that have no embeddings in common: for copies whose words were all replaced.
 
-A neuron has numbers that no rotation or permutation changes: the norms of its gate, up and down rows and the angles
-between them. Neurons are paired by these in some layers; from the pairs one rotation of the whole stream is worked out
-(Kabsch), the neurons are matched by it anew, and so on. Whether it is right is asked of *other* layers, which had no
-part in finding it: there gate and up must name the same neuron. In models that began apart the layers the rotation was
-fitted to agree by nearly half, and the others by chance, so only the others count. Needs no tokens.
+A neuron has numbers that no rotation or permutation changes: the norms of its gate, up and down rows, the angles
+between them, and how its layer as a whole lies along them: g' G g with G the mean of the outer products of all the
+layer's rows of a role, which turns as the stream does. Neurons are paired by these in some layers; from the pairs one
+rotation of the whole stream is worked out (Kabsch), the neurons are matched by it anew, and so on. Whether it is right
+is asked of *other* layers, which had no part in finding it: there gate and up must name the same neuron. In models that
+began apart the layers the rotation was fitted to agree by nearly half, and the others by chance, so only the others
+count. Needs no tokens.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ SEARCHED_WIDTH = 768
 MOST_SEARCHED = 32
 """Layers of b that a layer of a is looked for among. Each costs some decompositions of a square of the width."""
 _SEARCHED_NEURONS = 1_024
+SHAPED = 1_024
+"""Rows that say how a layer lies, of models wider than this: products of all would cost as much as the rest."""
 _TRIED_OF_FEW, _TRIED_OF_MANY = (3, 8), (2, 4)
 """(layers of a that a rotation is begun from, rotations that are asked of other layers), by how many layers b has."""
 _OTHERS, _OF_EACH = 4, 256
@@ -54,7 +58,7 @@ class Turning:
 
 
 class _Rows(NamedTuple):
-    """Unit rows (n, width) of gate, up and down, and (n, 5) of what neither a rotation nor a larger up with a smaller
+    """Unit rows (n, width) of gate, up and down, and (n, 23) of what neither a rotation nor a larger up with a smaller
     down changes."""
 
     gate: np.ndarray
@@ -144,7 +148,26 @@ def _rows(reader: Reader, roles: Roles, number: int, most: int = MOST) -> _Rows:
     logs = [np.log(np.maximum(length[:, 0], 1e-12)) for length in lengths]
     # up and down may both change sign: their product with the gate is known without it.
     marks = [logs[0], logs[1] + logs[2], np.abs(cosines[0]), np.abs(cosines[1]), cosines[2]]
+    for role in (gate, up, down):
+        marks += _lying(_shape_of(role, norms[chosen]), (gate, up, down))
     return _Rows(gate, up, down, np.stack(marks, 1).astype(np.float32))
+
+
+def _shape_of(rows: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """(few, width): rows whose outer products' sum is the mean of the layer's of one role, which a pruned layer has
+    nearly as the whole one. Of a wide layer the SHAPED strongest neurons' stand for all."""
+    if rows.shape[1] <= SHAPED < len(rows):
+        square = rows.T @ rows / np.float32(len(rows))
+        return np.linalg.cholesky(square + np.float32(1e-6) * np.eye(len(square), dtype=np.float32)).T
+    strongest = rows[np.argsort(-norms, kind="stable")[:SHAPED]]
+    return strongest / np.float32(max(1, len(strongest)) ** 0.5)
+
+
+def _lying(shape: np.ndarray, roles: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[np.ndarray]:
+    """Six marks of each neuron: x' G x of its gate, up and down, and |x' G y| of two of them."""
+    along = [rows @ shape.T for rows in roles]
+    alone = [np.log(np.maximum((one * one).sum(1), 1e-12)) for one in along]
+    return alone + [np.abs((along[i] * along[j]).sum(1)) for i, j in ((0, 1), (0, 2), (1, 2))]
 
 
 def _read(reader: Reader, matrices: Sequence[Matrix], numbers: np.ndarray, gain: np.ndarray | None) -> np.ndarray:
