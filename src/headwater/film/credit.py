@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater import __version__
-from headwater.core.errors import BadInput, CorruptFile
+from headwater.core.errors import BadInput, CorruptFile, DiskFull, EngineFailed, HeadwaterError
 
 RECIPE = "org.headwater.recipe"
 """The assertion that holds model, revision, prompt, seed and engine build."""
@@ -91,12 +91,23 @@ def sign(source: Path, target: Path, by: Authority, *, title: str, recipe: dict[
     part = target.with_name(target.name + ".part")
     try:
         with source.open("rb") as read, part.open("w+b") as write:
-            builder.sign(signer, "video/mp4", read, write)
+            try:
+                builder.sign(signer, "video/mp4", read, write)
+            except c2pa.C2paError as error:
+                raise _unsigned(error) from None
             write.flush()
             os.fsync(write.fileno())
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _unsigned(error: Exception) -> HeadwaterError:
+    """C2PA tells a full disk as any failure of input or output."""
+    if "Io" in f"{type(error).__name__} {error}":
+        return DiskFull("There is no room left for the film and its credential, or they cannot be written.",
+                        hint="Free space, then order it again: the same seed makes the same film.")
+    return EngineFailed(f"The film could not be signed: {error}.")
 
 
 def check(file: Path, trusted: Sequence[str]) -> Credential:

@@ -75,13 +75,18 @@ def encode(frames: Iterable[np.ndarray], target: Path, *, fps: int, comment: str
             out.mux(stream.encode(None))
         part.replace(target)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DiskFull("There is no room left for the film.",
-                           hint="Free space; the job can be run again.") from None
-        raise
+        raise (full(error) or error) from None
     finally:
         part.unlink(missing_ok=True)
     return Clip(*size, count, float(fps))
+
+
+def full(error: OSError) -> DiskFull | None:
+    """What an error of writing means to a person when there is no room, on the disk or in a quota; None for others."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return None
+    return DiskFull("There is no room left for the film.", hint="Free space, then order it again: the same seed makes "
+                                                                "the same film.")
 
 
 def decode(source: Path) -> Iterator[np.ndarray]:

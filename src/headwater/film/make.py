@@ -25,7 +25,7 @@ from headwater.film import Film, credit
 from headwater.film.badge import WORDS, drawn
 from headwater.film.callback import announce
 from headwater.film.elsewhere import Pictures, bring, left
-from headwater.film.encode import encode, poster, spritesheet
+from headwater.film.encode import encode, full, poster, spritesheet
 from headwater.film.extend import Earlier, earlier, join
 from headwater.film.mark import mark_of
 from headwater.film.order import keep_file, media_type
@@ -63,9 +63,10 @@ def film_job(film: Film) -> Work:
             elif end.args in (("hold",), ("stop",)):  # it waits again, and begins anew when it is let go or at a start
                 film.films.update(kept.id, state="queued")
             raise
-        except HeadwaterError as error:
-            film.films.update(kept.id, state="failed", error=str(error), finished_at=film.now())
-            raise
+        except (HeadwaterError, OSError) as error:
+            said = (full(error) or error) if isinstance(error, OSError) else error
+            film.films.update(kept.id, state="failed", error=str(said), finished_at=film.now())
+            raise said from None
         return {"film": kept.id, "video": made}
 
     return work

@@ -132,7 +132,8 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
         raise BadInput(f"{engine.name} cannot run here: {why}")
     admit(film, engine, folder)
     capabilities = engine.describe(folder)
-    width, height = asked.size or _fitted(_shape(photo) if photo else None, capabilities)
+    shape = _shape(photo) if photo else None  # also where a size is said: what is no picture is refused here
+    width, height = asked.size or _fitted(shape, capabilities)
     fps = asked.fps or capabilities.fps or FPS
     seconds = asked.seconds or (capabilities.frames / fps if capabilities.frames else SECONDS)
     draft = FilmRequest(
@@ -384,7 +385,9 @@ def _shape(photo: Staged) -> tuple[int, int]:
             # Only the header is read; a picture on its side by EXIF is as wide as it is high.
             turned = image.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
             width, height = image.size[::-1] if turned else image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:  # whose words name the file it lies in
+        raise BadInput("The photo cannot be read: it is no picture.", hint="Save it as JPEG, PNG or WebP.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"The photo cannot be read: {error}.", hint="Save it as JPEG, PNG or WebP.") from None
     if width * height > PIXELS_MAX:
         raise BadInput(f"The photo has {width * height / 1e6:.0f} megapixels; the most is {PIXELS_MAX / 1e6:.0f}.",
