@@ -146,3 +146,37 @@ def test_what_whole_files_show_is_kept_once_for_a_pair_and_goes_with_either(worl
     assert set(lineage.prune()) == {a, b}
     assert lineage.whole(a, b) is None and lineage.mixtures([a]) == {}
     assert not lineage.compared(Whole(a, b, 1, {})) and not lineage.mixed(Mixed(a, 1, {}))
+
+
+def test_edges_in_short_and_within_a_set_are_those_edges(world, lineage):
+    repos = [world.repo(name) for name in "abc"]
+    one, two, three = (keep(world, repo, repo.head, repo.name) for repo in repos)
+    said = {"null": {"n": 7, "max": 0.25, "kind": "tiny"}, "operation": "quantised", "table": [[0.5]]}
+    full = Edge(two.id, one.id, True, "descends", "a-from-b", 0.9, 1, said)
+    lineage.judged([full, edge(three, two)], of=two.id, version=1)
+    assert [(e.a_id, e.b_id) for e in lineage.edges([one.id, two.id], within=True)] == [(two.id, one.id)]
+    short, bare = lineage.edges([two.id], brief=True)
+    assert short.judgement == {"null": {"n": 7, "max": 0.25}, "operation": "quantised"}
+    assert bare.judgement == {"null": {"n": 0, "max": 0.0}, "operation": None}
+    assert (short.a_id, short.verdict, short.agreement) == (two.id, "descends", 0.9)
+
+
+def test_the_mark_moves_with_whatever_a_tree_of_the_hub_shows(world, lineage):
+    seen = [lineage.mark()]
+
+    def moved():
+        seen.append(lineage.mark())
+        return seen[-1] not in seen[:-1]
+
+    one, two = world.repo(), world.repo("two")
+    assert moved() and not moved()
+    kept = [keep(world, repo, repo.head, repo.name) for repo in (one, two)]
+    assert moved()
+    lineage.judged([edge(*kept)], of=kept[1].id, version=1)
+    assert moved()
+    lineage.mixed(Mixed(kept[0].id, 1, {"coefficients": {}}))
+    assert moved()
+    world.records.repos.set_private(one, True, by=world.me)
+    assert moved()
+    world.records.repos.move(two, "ann", "three", by=world.me)
+    assert moved()

@@ -12,7 +12,7 @@ import pytest
 from web_world import World
 
 from headwater.core.types import Kind
-from headwater.trace.forest import Forest, Link, Node
+from headwater.trace.forest import Forest, Forests, Link, Node
 from headwater.trace.groups import group
 from headwater.trace.work import trace_job
 from headwater.web.family_tree import HEIGHT, WIDTH, Member, Tie, draw
@@ -141,6 +141,24 @@ def test_no_two_boxes_lie_on_one_another_and_all_are_inside():
 
 def test_a_long_name_keeps_both_its_ends():
     assert Member("someone/a-very-long-name-of-a-model-Q4_K_M").short == "a-very-long-…l-Q4_K_M"
+
+
+def test_a_tree_is_made_once_while_nothing_changes_and_few_are_kept():
+    at, made = [0.0], []
+    forests = Forests(lambda: at[0])
+
+    def get(key, mark):
+        return forests.get(key, mark, lambda: made.append(key) or Forest((), (), False))
+
+    assert get("a", 1) is get("a", 1) and made == ["a"]
+    get("a", 2)
+    at[0] += Forests.KEPT_S
+    get("a", 2)
+    assert made == ["a"] * 3
+    for n in range(Forests.MOST):
+        get(n, 2)
+    get("a", 2)
+    assert made[-1] == "a" and len(forests._kept) == Forests.MOST
 
 
 def test_families_of_many_models_are_thinned_to_trees():

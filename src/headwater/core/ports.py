@@ -544,10 +544,16 @@ class Lineage(Protocol):
         """Keep these, in place of older ones of the same pairs; forget what else an older `version` said of `of`, and
         what was judged of `of` and is no kin."""
 
-    def edges(self, ids: Collection[int], *, kin: bool | None = True) -> list[Edge]:
-        """Those with an end among `ids`; kin None: also those that are no kin."""
+    def edges(self, ids: Collection[int], *, kin: bool | None = True, within: bool = False,
+              brief: bool = False) -> list[Edge]:
+        """Those with an end among `ids`; kin None: also those that are no kin. within: with both ends there. brief: of
+        the judgement only `null` and `operation`, for trees of thousands."""
 
     def edge(self, one: int, other: int) -> Edge | None: ...
+
+    def mark(self) -> tuple[Any, ...]:
+        """Another one whenever models were read, placed, judged anew or proved merges, or anything was written that
+        the audit tells of: repos, cards, who may read what."""
 
     def compared(self, whole: Whole) -> bool:
         """Keep what two whole models show, in place of what is kept. False if one of them is gone."""

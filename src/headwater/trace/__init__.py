@@ -17,6 +17,7 @@ from headwater.core.ports import Jobs, Lineage, Repos
 from headwater.core.types import Actor, Oid, Repo
 
 if TYPE_CHECKING:
+    from headwater.trace.forest import Forests
     from headwater.trace.index import Index
     from headwater.trace.null import NullLibrary
     from headwater.trace.reading import ModelFile
@@ -38,6 +39,7 @@ class Trace:
     read: Callable[[str, int, int], bytes]
     find: Callable[[Actor, str], Repo | None]
     _opened: list[Index] = field(default_factory=list, repr=False)
+    _trees: list[Forests] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -48,6 +50,15 @@ class Trace:
 
                 self._opened.append(Index(self.folder))
             return self._opened[0]
+
+    @property
+    def forests(self) -> Forests:
+        with self._lock:
+            if not self._trees:
+                from headwater.trace.forest import Forests
+
+                self._trees.append(Forests())
+            return self._trees[0]
 
     @property
     def null(self) -> NullLibrary:

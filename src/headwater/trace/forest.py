@@ -5,7 +5,9 @@ Of files that stand in several repos the oldest bears the edges; the others hang
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -14,7 +16,7 @@ from headwater.core.types import Actor, Edge, Kept, Place
 from headwater.trace import Trace
 from headwater.trace.declared import bases_of
 from headwater.trace.judgement import Verdict
-from headwater.trace.mixing import laid_over
+from headwater.trace.mixing import laid_over, proved
 from headwater.trace.work import state_of
 
 NODES_MAX = 5_000
@@ -57,8 +59,40 @@ class Forest:
 
 def forest_of(trace: Trace, viewer: Actor, *, owner: str | None = None, verdict: str | None = None,
               at_least: float = 0.0, limit: int = 1000) -> Forest:
-    """owner: edges with an end there, and their models. verdict, at_least (an agreement): edges to keep."""
-    limit = min(limit, NODES_MAX)
+    """owner: edges with an end there, and their models. verdict, at_least (an agreement): edges to keep.
+
+    Made once for as long as nothing changes; what is asked of the records each time is whether anything did.
+    """
+    asked = (viewer, owner, verdict, at_least, min(limit, NODES_MAX))
+    return trace.forests.get(asked, trace.records.mark(), lambda: _forest_of(trace, *asked))
+
+
+class Forests:
+    """The trees asked for last, MOST of them. get: the one kept under a key if its mark is still the same and it is not
+    older than KEPT_S (a judgement replaced by another of the same pair moves no mark), else a new one."""
+
+    MOST, KEPT_S = 8, 30.0
+
+    def __init__(self, now: Callable[[], float] = time.monotonic):
+        self._kept: dict[Any, tuple[Any, float, Forest]] = {}
+        self._lock, self._now = threading.Lock(), now
+
+    def get(self, key: Any, mark: Any, make: Callable[[], Forest]) -> Forest:
+        with self._lock:
+            known = self._kept.get(key)
+        if known is not None and known[0] == mark and self._now() - known[1] < self.KEPT_S:
+            return known[2]
+        made, at = make(), self._now()
+        with self._lock:
+            self._kept.pop(key, None)
+            self._kept[key] = mark, at, made
+            while len(self._kept) > self.MOST:
+                self._kept.pop(next(iter(self._kept)))
+        return made
+
+
+def _forest_of(trace: Trace, viewer: Actor, owner: str | None, verdict: str | None, at_least: float,
+               limit: int) -> Forest:
     places = trace.records.heads(viewer, limit=limit + 1)
     more, places = len(places) > limit, places[:limit]
     kept = trace.records.get([p.fingerprint_id for p in places])
@@ -91,30 +125,35 @@ def _copies(places: list[Place], firsts: dict[int, Place], kept: dict[int, Kept]
         first = firsts.get(place.fingerprint_id)
         if first is not None and place is not first and not kept[place.fingerprint_id].problem:
             yield Link(first.repo.full_name, place.repo.full_name, str(Verdict.IDENTICAL), False, 1.0, 0, 0.0, None,
-                       _declares(place, first))
+                       first.repo.full_name.lower() in _bases(place))
 
 
 def _kin(trace: Trace, firsts: dict[int, Place]) -> Iterator[Link]:
     names = {number: place.repo.full_name for number, place in firsts.items()}
-    for edge in laid_over(trace, trace.records.edges(firsts), names):
-        if edge.a_id in firsts and edge.b_id in firsts:
-            yield _link(edge, firsts[edge.a_id], firsts[edge.b_id])
+    merges = proved(trace, names)
+    edges = [edge if edge.a_id not in merges and edge.b_id not in merges else
+             trace.records.edge(edge.a_id, edge.b_id) or edge
+             for edge in trace.records.edges(firsts, within=True, brief=True)]
+    bases = {number: _bases(place) for number, place in firsts.items()}
+    for edge in laid_over(trace, edges, names):
+        yield _link(edge, firsts, bases)
 
 
-def _link(edge: Edge, a: Place, b: Place) -> Link:
-    parent, child, ordered = (a, b, True) if edge.direction == "b-from-a" else (b, a, edge.direction == "a-from-b")
-    if not ordered and _declares(b, a) and not _declares(a, b):
-        parent, child, ordered = a, b, True
-    elif not ordered and _declares(a, b):
-        ordered = not _declares(b, a)
+def _link(edge: Edge, firsts: Mapping[int, Place], bases: Mapping[int, set[str]]) -> Link:
+    ends = (edge.b_id, edge.a_id)
+    (parent, child), ordered = (ends, edge.direction == "a-from-b") if edge.direction != "b-from-a" else (
+        ends[::-1], True)
+    names = {number: firsts[number].repo.full_name for number in ends}
+    says = {one: names[other].lower() in bases[one] for one, other in (ends, ends[::-1])}
+    if not ordered and says[parent] != says[child]:
+        (parent, child), ordered = ((parent, child) if says[child] else (child, parent)), True
     null = edge.judgement.get("null") or {}
-    return Link(parent.repo.full_name, child.repo.full_name, edge.verdict, ordered, edge.agreement,
-                int(null.get("n") or 0), float(null.get("max") or 0.0), edge.judgement.get("operation"),
-                _declares(child, parent))
+    return Link(names[parent], names[child], edge.verdict, ordered, edge.agreement, int(null.get("n") or 0),
+                float(null.get("max") or 0.0), edge.judgement.get("operation"), says[child])
 
 
-def _declares(child: Place, parent: Place) -> bool:
-    return any(name.lower() == parent.repo.full_name.lower() for name, _ in bases_of(child.repo.card))
+def _bases(place: Place) -> set[str]:
+    return {name.lower() for name, _ in bases_of(place.repo.card)}
 
 
 # --- GraphML (graphml.graphdrawing.org): one key an attribute, directed edges from parent to child

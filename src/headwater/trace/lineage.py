@@ -183,7 +183,7 @@ def _grown(trace: Trace, found: list[tuple[Edge, Relative]], merges: Merges) -> 
     ids = {end for edge, _ in near for end in (edge.a_id, edge.b_id)}
     if len(ids) < 3:
         return None
-    among = [e for e in trace.records.edges(ids) if {e.a_id, e.b_id} <= ids]
+    among = trace.records.edges(ids, within=True)
     return grow_tree([str(n) for n in sorted(ids)],
                      {(str(e.a_id), str(e.b_id)): Judgement.from_json(e.judgement) for e in among},
                      {str(child): [str(part) for part in parts] for child, parts in merges.items() if child in ids})

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, Table, and_, cast, delete, exists, or_, select
+from sqlalchemy import Connection, Integer, Row, Select, Table, and_, cast, delete, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from headwater.core.errors import RepoNotFound
@@ -15,7 +15,7 @@ from headwater.storage.database import Database, insert, listed
 from headwater.storage.records import _log
 from headwater.storage.records._search import visible
 from headwater.storage.records.repos import as_repo
-from headwater.storage.tables import Id, commits, disputes, edges, fingerprints, mixtures, repos, traced, wholes
+from headwater.storage.tables import Id, audit, commits, disputes, edges, fingerprints, mixtures, repos, traced, wholes
 
 _KEPT = (fingerprints.c.id, fingerprints.c.files, fingerprints.c.version, fingerprints.c.problem,
          fingerprints.c.about, fingerprints.c.at)
@@ -108,18 +108,27 @@ class SqlLineage:
                     row = insert(connection, edges).values(a_id=edge.a_id, b_id=edge.b_id, **values)
                     connection.execute(row.on_conflict_do_update(index_elements=["a_id", "b_id"], set_=values))
 
-    def edges(self, ids: Collection[int], *, kin: bool | None = True) -> list[Edge]:
-        question = select(edges).where(or_(_in(edges.c.a_id, ids), _in(edges.c.b_id, ids)))
+    def edges(self, ids: Collection[int], *, kin: bool | None = True, within: bool = False,
+              brief: bool = False) -> list[Edge]:
+        ends = _in(edges.c.a_id, ids), _in(edges.c.b_id, ids)
+        question = select(*_BRIEF if brief else edges.c).where(and_(*ends) if within else or_(*ends))
         if kin is not None:
             question = question.where(edges.c.kin == kin)
         with self._db.read() as connection:
-            return [_edge(row) for row in connection.execute(question.order_by(edges.c.b_id, edges.c.a_id))]
+            rows = connection.execute(question.order_by(edges.c.b_id, edges.c.a_id))
+            return [_brief(row) if brief else _edge(row) for row in rows]
 
     def edge(self, one: int, other: int) -> Edge | None:
         with self._db.read() as connection:
             row = connection.execute(select(edges).where(edges.c.a_id == max(one, other),
                                                          edges.c.b_id == min(one, other))).first()
         return _edge(row) if row else None
+
+    def mark(self) -> tuple[Any, ...]:
+        parts = [select(func.count()).select_from(table).scalar_subquery() for table in (edges, traced, mixtures)]
+        latest = [select(func.max(column)).scalar_subquery() for column in (traced.c.at, fingerprints.c.id, audit.c.id)]
+        with self._db.read() as connection:
+            return tuple(connection.execute(select(*parts, *latest)).one())
 
     def compared(self, whole: Whole) -> bool:
         values = {"version": whole.version, "report": whole.report, "at": self._db.now()}
@@ -188,6 +197,11 @@ class SqlLineage:
         return _kept(row) if row else None
 
 
+_PLAIN = tuple(column for column in edges.c if column.name != "judgement")
+_NULL = edges.c.judgement["null"]
+_BRIEF = (*_PLAIN, _NULL["n"].as_integer().label("n"), _NULL["max"].as_float().label("most"),
+          edges.c.judgement["operation"].as_string().label("operation"))
+"""The database takes out of the judgement what a tree shows: reading all of it is eight times the work."""
 _EDGE_VALUES = ("kin", "verdict", "direction", "agreement", "version", "judgement")
 
 
@@ -225,6 +239,11 @@ def _kept(row: Row[Any]) -> Kept:
 def _edge(row: Row[Any]) -> Edge:
     return Edge(row.a_id, row.b_id, row.kin, row.verdict, row.direction, row.agreement, row.version, row.judgement,
                 row.at)
+
+
+def _brief(row: Row[Any]) -> Edge:
+    said = {"null": {"n": row.n or 0, "max": row.most or 0.0}, "operation": row.operation}
+    return Edge(row.a_id, row.b_id, row.kin, row.verdict, row.direction, row.agreement, row.version, said, row.at)
 
 
 def _dispute(row: Row[Any]) -> Dispute:
