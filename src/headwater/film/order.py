@@ -27,7 +27,7 @@ from headwater.core.film import (
 )
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
 from headwater.film import Film
-from headwater.film.elsewhere import admit
+from headwater.film.elsewhere import admit, kind_of
 from headwater.film.gate import admit_order, count_order, uncount_order
 from headwater.film.learned import estimate as estimate
 from headwater.film.parts import bare, laid_out, pinned
@@ -312,7 +312,8 @@ def _pictures(asked: Asked, photo: Staged | None) -> tuple[Picture, ...]:
 
 def _enqueue(film: Film, kept: KeptFilm, by: str) -> KeptFilm:
     title = f"Film: {kept.asked['prompt'][:60] or kept.asked['engine']}"
-    job = film.jobs.enqueue("film", {"film_id": kept.id}, title=title, by=by, key=kept.id)
+    job = film.jobs.enqueue(kind_of(film, kept.asked["engine"]), {"film_id": kept.id}, title=title, by=by,
+                            key=kept.id)
     return film.films.update(kept.id, job_id=job.id) or kept
 
 
@@ -356,9 +357,9 @@ def _idle(engine: FilmEngine, asked: Asked) -> tuple[str, ...]:
 def _check(asked: Asked) -> None:
     if len(asked.prompt) > PROMPT_MAX or len(asked.negative) > PROMPT_MAX:
         raise BadInput(f"A prompt has at most {PROMPT_MAX:,} characters.")
-    if not 0.1 <= (asked.seconds or SECONDS) <= 120:
+    if asked.seconds is not None and not 0.1 <= asked.seconds <= 120:
         raise BadInput(f"seconds: {asked.seconds:g} is not between 0.1 and 120.")
-    if not 1 <= (asked.fps or FPS) <= 60:
+    if asked.fps is not None and not 1 <= asked.fps <= 60:
         raise BadInput(f"fps: {asked.fps} is not between 1 and 60.")
     if asked.size and not all(SIDE_MIN <= side <= SIDE_MAX for side in asked.size):
         raise BadInput(f"size: {asked.size[0]}x{asked.size[1]}; a side has {SIDE_MIN} to {SIDE_MAX:,} pixels.")

@@ -84,7 +84,7 @@ class LineShown(BaseModel):
 
 
 class Changes(BaseModel):
-    """What is left out stays. edition: of the order as it was seen; another one since is refused."""
+    """What is left out, or null, stays. edition: of the order as it was seen; another one since is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -168,7 +168,7 @@ def get_film(film_id: str, request: Request, actor: ActorDep) -> FilmShown:
 def change_film(film_id: str, body: Changes, request: Request, actor: ActorDep) -> FilmShown:
     """Change an order that waits; it is checked anew and keeps its place. 409 once it is under way, or when its
     edition is another."""
-    said = body.model_dump(exclude_unset=True)
+    said = body.model_dump(exclude_none=True)
     edition, width, height = said.pop("edition", None), said.pop("width", None), said.pop("height", None)
 
     def changed(film: Film, account: Account, kept: KeptFilm) -> KeptFilm:
