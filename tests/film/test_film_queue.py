@@ -13,8 +13,9 @@ from test_make import bytes_of, finished, ordered, photo
 from headwater.app import open_app
 from headwater.core.errors import BadInput, Conflict, Forbidden, NotFound
 from headwater.core.settings import load
-from headwater.core.types import Job, JobState
+from headwater.core.types import Job, JobState, KeptFilm
 from headwater.film import queue as line
+from headwater.film.learned import Learned, Rates
 from headwater.film.make import finish
 from headwater.film.order import Asked, cancel, find, job_of, order
 from headwater.hub.accounts import create_user, owner_actor
@@ -253,3 +254,22 @@ def test_an_actor_is_whoever_the_film_belongs_to_also_after_the_work_was_lost(ap
     finally:
         second.stop()
 
+
+
+def test_films_of_any_number_of_steps_teach_where_an_engine_measures_its_work(app):
+    def made(engine, steps, seconds, work):
+        app.film.films.add(KeptFilm(
+            f"video_{len(app.film.films.page(None)[0]):032x}", me(app).account.id, None, "done",
+            {"engine": engine, "model": "me/wan", "steps": steps}, None, None, None, None,
+            {"engine": engine, "seconds": seconds, "work": work}, None, None, None, None, app.film.now(), None))
+
+    for steps, seconds in ((4, 8.0), (20, 44.0), (40, 80.0)):
+        made("diffusers", steps, seconds, steps * 2.0)
+        made("plain", steps, seconds, 100.0)
+    made("diffusers", 40, 1.0, 80.0)  # finished early: it tells nothing
+    app.film.films.update(app.film.films.page(None)[0][0].id, receipt={
+        "engine": "diffusers", "seconds": 1.0, "work": 80.0, "draft": "1 of 40 steps"})
+    learned = Learned(app.film)
+    assert learned.rates("diffusers", "me/wan", 10) == Rates(1.0, 1.0, 1.1)
+    assert learned.rates("diffusers", "me/other", 10) is None
+    assert learned.rates("plain", "me/wan", 4) is None  # pixels alone do not know of steps
