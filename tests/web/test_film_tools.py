@@ -16,10 +16,11 @@ from test_browser import violations
 from web_world import World, picture
 
 from headwater.core.types import Kind
-from headwater.film.order import Asked, cancel, order
+from headwater.film.order import Asked, delete, order
 from headwater.film.queue import go_on_all, pause_all
 from headwater.hub.imports import import_source
 from headwater.hub.key_pairs import actor_of_jwt
+from headwater.web.pages._film_form import asked_of
 from headwater.web.pages._film_terms import terms
 
 HTML = {"accept": "text/html", "accept-language": "en"}
@@ -34,22 +35,23 @@ def http(world: World):
 
 @pytest.fixture
 def waiting(world: World):
-    """waiting("words", ...) orders films that stay in the line, which is paused."""
-    here, ordered = world.app.film, []
+    """waiting("words", ...) orders films that stay in the line, which is paused. None is left behind."""
+    here, account, ordered = world.app.film, world.owner.account, []
+    before = {kept.id for kept in here.films.page(account.id, limit=100)[0]}
     pause_all(here, world.owner)
 
     def begin(*prompts: str) -> list[str]:
         for prompt in prompts:
-            kept = order(here, world.owner, world.owner.account,
+            kept = order(here, world.owner, account,
                          Asked(prompt=prompt, model="headwater/plain", seconds=0.5, fps=6, size=(96, 72)),
                          here.stage([picture(96, 72)], limit=1_000_000))
             ordered.append(kept.id)
         return ordered[-len(prompts):]
 
     yield begin
-    for state in ("queued", "running"):
-        for kept in here.films.page(world.owner.account.id, state=state)[0]:
-            cancel(here, kept)
+    for kept in here.films.page(account.id, limit=100)[0]:
+        if kept.id not in before:
+            delete(here, account, kept)
     go_on_all(here, world.owner)
 
 
@@ -120,12 +122,19 @@ def mask_of(world: World, file_id: str) -> Image.Image:
     ({"mask1": "data:image/png;base64,", "way1": "1,2 nan,x"}, "way1: points are like"),
     ({"points": "[1"}, "points: are not like"), ({"points": '{"face1.nose": [9, 9]}'}, "knows no points"),
     ({"steps": "1.5"}, "steps: a whole number"), ({"badge": "loud"}, "badge"), ({"lora": "no/such 1"}, "no/such"),
+    ({"lora": "a/b 1 2"}, "is not like owner/name"), ({"lora": "a/b loud"}, "lora: must be a number"),
 ])
 def test_what_is_painted_wrong_is_named_and_nothing_of_it_stays(http, world, wants, why):
     before = sum(1 for one in world.app.hub.tmp.iterdir() if one.is_file())
     files = {name: (None, value) for name, value in wants.items()} | {"photo": ("a.png", picture(96, 72), "image/png")}
     assert why in http.post("/film/plan", files=files).text
     assert sum(1 for one in world.app.hub.tmp.iterdir() if one.is_file()) == before
+
+
+def test_loras_are_told_in_one_line(world):
+    said = asked_of(world.app.film, {"lora": "ann/slow 0.5, ann/fast/four/steps.safetensors high"})
+    assert said.more == {"lora": [{"repo": "ann/slow", "scale": 0.5}, {
+        "repo": "ann/fast", "scale": 1.0, "file": "four/steps.safetensors", "expert": "high"}]}
 
 
 def test_controls_a_model_lacks_are_not_shown(visit, http):

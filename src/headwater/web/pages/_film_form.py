@@ -59,12 +59,19 @@ def changes_of(said: dict[str, str]) -> dict[str, Any]:
 
 
 def _parts(said: dict[str, str]) -> dict[str, Any]:
-    """LoRAs as a line tells them: "owner/name 0.8, owner/other"."""
+    """LoRAs as a line tells them, by commas: owner/name[/file], how strong, for which expert."""
     found = []
     for one in said.get("lora", "").split(","):
-        name, _, scale = one.strip().partition(" ")
+        name, *more = one.split() or [""]
+        owner, _, rest = name.partition("/")
+        repo, _, file = rest.partition("/")
+        expert = [word for word in more if word in ("high", "low", "both")]
+        scales = [word for word in more if word not in expert]
+        if len(scales) > 1 or len(expert) > 1:
+            raise BadInput(f"lora: {one.strip()[:100]!r} is not like owner/name 0.8.")
         if name:
-            found.append({"repo": name, "scale": _number({"lora": scale}, "lora") if scale.strip() else 1.0})
+            found.append({"repo": f"{owner}/{repo}", "scale": _number({"lora": scales[0]}, "lora") if scales else 1.0,
+                          **({"file": file} if file else {}), **({"expert": expert[0]} if expert else {})})
     return {"lora": found} if found else {}
 
 

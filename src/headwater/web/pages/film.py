@@ -172,12 +172,13 @@ def _page(request: Request, actor: Actor, said: dict[str, str], *,
     own = [name for name in BUILT_IN if name in here.engines.names() and here.engines[name].available() is None
            and not here.engines[name].describe(None).needs_model]
     models = find_all(here, actor)
+    lacking = [(engine.name, why) for engine in here.engines if (why := engine.available())]
     said.setdefault("model", next((one.repo.full_name for one in models if one.engine in BUILT_IN), ""))
     can = _can(here, actor, said["model"])
     return page(request, "film.html", status=status, signed_in=True, said=defaultdict(str, said),
                 axes=AXES, sizes=SIZES, rates=RATES, own=own,
                 models=[one.repo.full_name for one in models], photo_max=PHOTO_MAX,
-                planned=None, can=can, offers=_offers(can), tells=_words(request),
+                planned=None, can=can, lacking=lacking, offers=_offers(can), tells=_words(request),
                 **_films(here, actor) | {"problem": problem})
 
 

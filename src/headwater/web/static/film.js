@@ -10,8 +10,8 @@ const SENT = 512;
 const form = document.getElementById("film");
 if (form) {
   const words = JSON.parse(form.dataset.words);
-  const [input, look, over, stage, ask, clear, chosen, plan, people, go, paint, face] = ["photo", "look", "over", "stage",
-    "ask", "clear", "chosen", "plan", "people", "go", "paint", "face"].map((id) => document.getElementById(id));
+  const [input, look, over, stage, ask, clear, chosen, plan, people, go, paint, face, drop] = ["photo", "look", "over", "stage",
+    "ask", "clear", "chosen", "plan", "people", "go", "paint", "face", "drop"].map((id) => document.getElementById(id));
   let small = null;
   let turn = 0;
   let held = 0;
@@ -128,6 +128,7 @@ if (form) {
       // What is not offered is not sent either.
       for (const one of field.matches(".field") ? field.querySelectorAll("input, select") : []) one.disabled = field.hidden;
     }
+    drop.hidden = !can.has("i2v") && !input.files.length;
     form.elements.seconds.max = told.dataset.seconds;
     for (const one of form.elements.size.options) {
       one.hidden = one.value !== "" && Math.max(...one.value.split("x")) > Number(told.dataset.side);
@@ -135,7 +136,7 @@ if (form) {
     follow();
   }
 
-  drops(document.getElementById("drop"), input, "image/", take);
+  drops(drop, input, "image/", take);
   clear.addEventListener("click", () => {
     input.value = "";
     take(null);
