@@ -38,6 +38,7 @@ from headwater.engines import ENGINES
 from headwater.film import Film
 from headwater.film.callback import KIND as CALLBACK
 from headwater.film.callback import callback_job
+from headwater.film.elsewhere import AT_ONCE, HERE, THERE
 from headwater.film.make import film_job
 from headwater.film.measuring import KIND as MEASURES
 from headwater.film.measuring import measuring_job
@@ -193,7 +194,8 @@ def _open_film(hub: Hub, records: Records, settings: Settings) -> Film:
                 list_models=_list_models(hub), read_text=_read_text(hub),
                 warm=Warm(settings.worker_idle_s, settings.data / "film" / "kept"), spend=records.spending.spend,
                 note=lambda action, subject, by, detail: hub.accounts.note(action, subject, by=by, detail=detail))
-    hub.jobs.register("film", film_job(film), at_once=1, fair=True)
+    hub.jobs.register(HERE, film_job(film), at_once=1, fair=True)
+    hub.jobs.register(THERE, film_job(film), at_once=AT_ONCE, fair=True)
     hub.jobs.register(MEASURES, measuring_job(film))
     hosts = [host.strip().lower() for host in settings.callback_hosts.split(",") if host.strip()]
     base = settings.public_url or f"http://{settings.host}:{settings.port}"

@@ -27,6 +27,7 @@ from headwater.core.settings import load
 from headwater.film.credit import ANIMATED_PHOTO, GENERATED_FROM_PHOTO, RECIPE
 from headwater.film.encode import decode, encode, look
 from headwater.film.order import Asked, cancel, find, order
+from headwater.film.queue import standings
 from headwater.film_engines.remote_videos import ENGINE
 from headwater.film_engines.remote_videos._declared import Declared
 from headwater.film_engines.remote_videos._openai import OpenAI
@@ -231,6 +232,18 @@ def test_a_cancelled_film_is_called_back(app, maker):
     assert finished(app, kept).state == "cancelled"
     until(lambda: maker.deleted)
     assert maker.deleted == ["video_1"] and app.film.films.get(kept.id).error is None
+
+
+def test_a_film_of_this_machine_does_not_wait_for_one_of_another(app, maker):
+    maker.ready.clear()
+    there = ordered(app)
+    until(lambda: maker.orders)
+    here = ordered(app, photo(app), model="plain", prompt="move left", size=(64, 64), seconds=0.5)
+    assert finished(app, here).state == "done"
+    standing = standings(app.film)[there.id]
+    assert (standing.place, standing.of) == (0, 0)
+    maker.ready.set()
+    assert finished(app, there).state == "done"
 
 
 def test_a_film_that_cannot_be_called_back_says_so(app, maker):

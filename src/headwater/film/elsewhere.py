@@ -14,6 +14,10 @@ from headwater.core.film import FilmEngine, FilmRequest, Step
 from headwater.core.types import KeptFilm
 from headwater.film import Film
 
+HERE, THERE = "film", "film-elsewhere"
+"""Kinds of jobs, each with a line of its own: what another server makes does not keep this machine's films waiting."""
+AT_ONCE = 4
+"""Films other servers have under way for this hub."""
 Pictures = tuple[tuple[str, Path, str], ...]
 
 
@@ -28,6 +32,11 @@ def bring(film: Film, kept: KeptFilm, request: FilmRequest, room: Path, tell: Ca
 
     name = f"{kept.id}-{kept.edition}"  # an order that was changed while it waited is another order
     return engine.fetch(request, Errand(name, film.settings, room, kept.noted or {}, note, tell))
+
+
+def kind_of(film: Film, engine: str) -> str:
+    """The kind of job that makes the films of the engine of that name, be it here or not."""
+    return THERE if engine in film.engines.names() and isinstance(film.engines[engine], FilmElsewhere) else HERE
 
 
 def admit(film: Film, engine: FilmEngine, folder: Path | None) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 from headwater.core.errors import BadInput, Conflict, Forbidden, HeadwaterError, NotFound
 from headwater.core.types import Account, Actor, Job, JobState, KeptFilm
 from headwater.film import Film
+from headwater.film.elsewhere import HERE, THERE
 from headwater.film.learned import Learned
 from headwater.film.order import asked_again, checked, find, forget, plain, settled
 
-KIND = "film"
+LINES = (HERE, THERE)
 CHANGEABLE = frozenset({"prompt", "negative", "seconds", "fps", "size", "steps", "guidance", "seed", "preset",
                         "camera", "badge"})
 """What of an order that waits may be changed, by the names of order.Asked."""
@@ -35,10 +36,14 @@ class Standing:
 
 
 def standings(film: Film) -> dict[str, Standing]:
-    """Of every film under way, by its id."""
-    waiting = film.jobs.waiting(KIND)
-    running = film.jobs.list(state=JobState.RUNNING.value, kind=KIND, limit=10)
-    stopped = KIND in film.jobs.paused()
+    """Of every film under way, by its id; of what other servers make, within the line of those."""
+    return {name: standing for kind in LINES for name, standing in _line(film, kind).items()}
+
+
+def _line(film: Film, kind: str) -> dict[str, Standing]:
+    waiting = film.jobs.waiting(kind)
+    running = film.jobs.list(state=JobState.RUNNING.value, kind=kind, limit=10)
+    stopped = kind in film.jobs.paused()
     learned = Learned(film) if waiting or running else None
     found: dict[str, Standing] = {}
     before: float | None = 0.0
@@ -58,7 +63,7 @@ def standings(film: Film) -> dict[str, Standing]:
 
 def is_paused(film: Film) -> bool:
     """Whether the whole line is."""
-    return KIND in film.jobs.paused()
+    return HERE in film.jobs.paused()
 
 
 def find_any(film: Film, actor: Actor, account: Account, film_id: str) -> KeptFilm:
@@ -98,16 +103,17 @@ def move(film: Film, actor: Actor, kept: KeptFilm, *, before: str | None = None,
         placed = dict(zip(slots, line, strict=True))
         return [placed.get(number, job) for number, job in enumerate(waiting)]
 
-    film.jobs.rearrange(KIND, rule)
+    job = film.jobs.get(_job_id(kept))
+    film.jobs.rearrange(job.kind if job else HERE, rule)
 
 
 def hold(film: Film, kept: KeptFilm) -> KeptFilm:
     """It keeps its place and is not made until it is let go. One under way stops at its next step and begins anew
     when it is let go: seed and revision are fixed, so it becomes the same film. Raises Conflict when it is over."""
-    job = film.jobs.hold(_job_id(kept))
-    if job is not None and job.state is JobState.QUEUED and kept.state != "queued":
-        film.films.update(kept.id, state="queued")  # nobody takes a held job, so nobody writes beside this
-    return settled(film, film.films.get(kept.id) or kept)
+    job, now = film.jobs.hold(_job_id(kept)), film.films.get(kept.id) or kept
+    if job is not None and job.state is JobState.QUEUED and now.state == "running":
+        now = film.films.update(kept.id, state="queued") or now  # nobody takes a held job or writes beside this
+    return settled(film, now)
 
 
 def let_go(film: Film, kept: KeptFilm) -> KeptFilm:
@@ -117,12 +123,14 @@ def let_go(film: Film, kept: KeptFilm) -> KeptFilm:
 
 def pause_all(film: Film, actor: Actor) -> None:
     """No film is begun until go_on_all, also after a restart; those under way are made. Raises Forbidden."""
-    film.jobs.pause(KIND, _admin(actor).name)
+    for kind in LINES:
+        film.jobs.pause(kind, _admin(actor).name)
 
 
 def go_on_all(film: Film, actor: Actor) -> None:
     _admin(actor)
-    film.jobs.go_on(KIND)
+    for kind in LINES:
+        film.jobs.go_on(kind)
 
 
 def change(film: Film, actor: Actor, account: Account, kept: KeptFilm, changes: dict[str, Any], *,

@@ -165,8 +165,7 @@ def _sized(declared: Declared, request: FilmRequest, notes: list[str]) -> FilmRe
 def _without_effect(declared: Declared, request: FilmRequest) -> list[str]:
     plain = declared.api == "kling" or not declared.fields
     there = (
-        ("the negative prompt", request.negative and not (
-            declared.negative and (declared.fields or declared.api == "kling"))),
+        ("the negative prompt", request.negative and not declared.capabilities().negative),
         ("camera moves", any(request.camera.values()) and not declared.camera),
         ("steps", request.steps is not None and plain), ("guidance", request.guidance is not None and plain),
         ("corrected points", request.points),

@@ -47,10 +47,12 @@ class Declared:
         return urlsplit(self.url).netloc
 
     def capabilities(self) -> Capabilities:
+        further = self.api == "openai" and self.fields
         return Capabilities(
             self.kinds, max(self.seconds, default=self.max_seconds),
             max((max(size) for size in self.sizes), default=self.max_side), generates=self.generates, needs_model=True,
-            camera=self.camera, brushes=self.brushes, last_frame=self.last_frame, negative=self.negative)
+            camera=self.camera, brushes=self.brushes, last_frame=self.last_frame, steps=further, guidance=further,
+            negative=self.negative and (further or self.api == "kling"), fps=self.fps)
 
 
 def read(folder: Path | None) -> Declared:
