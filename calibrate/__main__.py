@@ -1,6 +1,7 @@
 """`make calibrate`: train what is missing, measure, fill the null library, write docs/calibration.md.
 
-    python -m calibrate [tiny] [real] [report]     some of the steps; all of them without a word
+    python -m calibrate [tiny] [middle] [real] [report]   some of the steps; all of them without a word
+    python -m calibrate again [tiny] …             the same, of trace alone: what is known of other methods is kept
     python -m calibrate cases FOLDER_OR_HUB        the named cases of cases.toml
 """
 
@@ -20,18 +21,26 @@ def main(words: list[str]) -> int:
     def told(line: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True)
 
-    steps = words or ["tiny", "real", "report"]
+    again = words[:1] == ["again"]
+    steps = words[again:] or ["tiny", "middle", "real", "report"]
     if "tiny" in steps:
         from calibrate import FOLDER, populations
         from calibrate.measure import keep, measure
 
         populations.make(FOLDER, [*populations.descendants(), *populations.independents()])
-        keep(measure(FOLDER, told))
+        keep(measure(FOLDER, told, *([{}] if again else [])))
+    if "middle" in steps:
+        from calibrate import middle, middle_measure
+        from calibrate.measure import keep
+
+        for kind in middle.STEPS:
+            middle.make(kind)
+        keep(middle_measure.measure(told))
     if "real" in steps:
         from calibrate.measure import keep
         from calibrate.real_measure import measure as measure_real
 
-        keep(measure_real(told))
+        keep(measure_real(told, *([()] if again else [])))
     if "report" in steps:
         from calibrate.report import write
 

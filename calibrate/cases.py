@@ -53,8 +53,8 @@ def run(where: str, told: Callable[[str], None] = print, cases: list[Case] | Non
     ran = wrong = 0
     for case in cases or read_cases():
         found = ask(case)
-        if found is None:
-            told(f"not here    {case.a} / {case.b}")
+        if isinstance(found, str):
+            told(f"not run     {case.a} / {case.b}: {found}")
             continue
         verdict, says = found
         agrees = verdict in case.allowed
@@ -66,7 +66,8 @@ def run(where: str, told: Callable[[str], None] = print, cases: list[Case] | Non
     return 2 if not ran else int(wrong > 0)
 
 
-_Asked = Callable[[Case], tuple[Verdict, str] | None]
+_Asked = Callable[[Case], tuple[Verdict, str] | str]
+"""The verdict and its sentence, or why the case cannot be run."""
 
 
 def _asking_a_folder(folder: Path) -> _Asked:
@@ -78,10 +79,10 @@ def _asking_a_folder(folder: Path) -> _Asked:
         files = {str(p.relative_to(place)): p.stat().st_size for p in sorted(place.rglob("*")) if p.is_file()}
         return make_fingerprint(lambda path: FileSource(place / path), files) if files else None
 
-    def ask(case: Case) -> tuple[Verdict, str] | None:
+    def ask(case: Case) -> tuple[Verdict, str] | str:
         one, two = print_of(case.a), print_of(case.b)
         if one is None or two is None:
-            return None
+            return f"{case.a if one is None else case.b} is not here."
         found = judge(one, two, null)
         return found.verdict, found.says
 
@@ -89,12 +90,15 @@ def _asking_a_folder(folder: Path) -> _Asked:
 
 
 def _asking_a_hub(url: str) -> _Asked:
-    def ask(case: Case) -> tuple[Verdict, str] | None:
+    def ask(case: Case) -> tuple[Verdict, str] | str:
         command = [sys.executable, "-m", "headwater", "trace", f"hf:{case.a}", f"hf:{case.b}", "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_ENDPOINT": url})
+        try:
+            said = json.loads(done.stdout)
+        except ValueError:
+            return done.stderr.strip()[-500:] or f"headwater trace ended with {done.returncode}."
         if done.returncode:
-            return None
-        said = json.loads(done.stdout)
+            return str(said.get("error", said))
         return Verdict(said["verdict"]), said.get("says", "")
 
     return ask

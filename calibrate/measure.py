@@ -27,11 +27,13 @@ EVERY = 5
 """Of the independent pairs, one in so many is shown to the baselines."""
 SOURCE = "tiny models of Llama's layout trained apart, by `make calibrate`"
 Figures = dict[str, Any]
+Score = Callable[[Made, Made], float]
 _OURS = "trace"
 
 
-def measure(folder: Path, told: Callable[[str], None]) -> Figures:
-    """Also fills the null library's kind "tiny" anew, from the same pairs."""
+def measure(folder: Path, told: Callable[[str], None], methods: Mapping[str, Score] = BASELINES) -> Figures:
+    """Also fills the null library's kind "tiny" anew, from the same pairs. methods: those measured beside trace; what
+    is known of the others is kept, because it does not change with the fingerprint."""
     words = text.bodies()[0]
     apart = populations.independents()
     models = {name: made_of(params, words) for name, params in populations.load(folder, [p.name for p in apart])}
@@ -47,15 +49,17 @@ def measure(folder: Path, told: Callable[[str], None]) -> Figures:
     told(f"called kin of them: {found['called kin']}")
     found["whole"] = _whole_of_strangers(models, prints, library)
     told(f"whole files: {found['whole']}")
-    scores: dict[str, list[float]] = {name: [] for name in (_OURS, *BASELINES)}
+    scores: dict[str, list[float]] = {name: [] for name in (_OURS, *methods)}
     for one, two in list(combinations([p.name for p in apart], 2))[::EVERY]:
-        for name, score in BASELINES.items():
+        for name, score in methods.items():
             scores[name].append(score(models[one], models[two]))
     scores[_OURS] = [pair.median for pair in library.pairs["tiny"]]
-    rows = list(_descendants(folder, words, models, prints, library, told))
+    rows = list(_descendants(folder, words, models, prints, library, told, methods))
     found["operations"] = _recall(rows)
     found["disguises"] = _by_disguise(rows)
     found["baselines"] = _beside(scores, rows)
+    kept = known().get("baselines", [])
+    found["baselines"] += [one for one in kept if one["method"] not in {row["method"] for row in found["baselines"]}]
     return found
 
 
@@ -109,7 +113,7 @@ def _deepened(said: Judgement, a: Made, b: Made) -> Judgement:
 
 
 def _descendants(folder: Path, words: list[str], models: Mapping[str, Made], prints: Mapping[str, Fingerprint],
-                 library: NullLibrary, told: Callable[[str], None]) -> Iterator[Figures]:
+                 library: NullLibrary, told: Callable[[str], None], methods: Mapping[str, Score]) -> Iterator[Figures]:
     """One row a descendant, as it is and disguised: what was said, how far it agrees, every baseline's score."""
     plans = populations.descendants()
     listed = [(p.name, p.name.partition("/")[0], p.group, made_of(params, words)) for p, (_, params)
@@ -123,7 +127,7 @@ def _descendants(folder: Path, words: list[str], models: Mapping[str, Made], pri
             verdict = judge(prints[base], print_of(seen), library)
             kin = verdict.verdict.kin or _deepened(verdict, models[base], seen).verdict.kin
             row[state] = {_OURS: verdict.agreement or 0.0, "kin": verdict.verdict.kin, "whole": kin}
-            row[state] |= {which: score(models[base], seen) for which, score in BASELINES.items()}
+            row[state] |= {which: score(models[base], seen) for which, score in methods.items()}
         if not (row["plain"]["kin"] and row["disguised"]["kin"]):
             told(f"missed: {name}, {row['plain']['trace']:.2f} plain, {row['disguised']['trace']:.2f} disguised by "
                  f"{', '.join(drawn.names)}")
@@ -174,7 +178,10 @@ FILE = Path(__file__).with_name("figures.json")
 
 def keep(figures: Figures) -> None:
     """Beside what was kept before: the tiny population and the real models are measured one after the other."""
-    known = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
-    FILE.write_text(json.dumps(known | figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    FILE.write_text(json.dumps(known() | figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def known() -> Figures:
+    return json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
 
 

@@ -27,6 +27,7 @@ from calibrate.disguise import (
     scaled,
     stream_permuted,
 )
+from calibrate.measure import known as known_figures
 from calibrate.real import HEAD, read_gguf, smollm2, tuned
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judge import judge
@@ -102,7 +103,15 @@ def measure(told: Callable[[str], None], methods: tuple[str, ...] = tuple(BASELI
         model, print_ = make()
         found.append(_row(name, False, few, model, known, print_, library, methods))
         told(_line(found[-1]))
-    return {"real": found}
+    return {"real": [_with_known(row, methods) for row in found]}
+
+
+def _with_known(row: Figures, methods: tuple[str, ...]) -> Figures:
+    """The row with what was measured before of the methods that were left out."""
+    before = next((one for one in known_figures().get("real", []) if one["case"] == row["case"]), {})
+    left_out = {name: before[name] for name in BASELINES if name not in methods and name in before}
+    seconds = {name: before["seconds"][name] for name in left_out if name in before.get("seconds", {})}
+    return row | left_out | {"seconds": row["seconds"] | seconds}
 
 
 def _strangers(base: Made) -> Iterator[tuple[str, Callable[[], tuple[Made, Fingerprint]]]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from smollm2_part import part_of_smollm2
 from trace_made import hf_tensors, made, noisy, permuted, rotated, save, save_hf
 
-from calibrate import FOLDER, ROOT, baselines, report, text, tiny
+from calibrate import FOLDER, ROOT, baselines, middle, report, text, tiny
 from calibrate.cases import Case, read_cases, run
 from calibrate.disguise import compose, made_of, print_of, rounded, scaled, stream_permuted
 from calibrate.measure import FILE
@@ -45,6 +45,18 @@ def test_two_hundred_descendants_were_judged_plain_and_disguised():
     assert len(names) == len(set(names))
     apart = [one for one in FIGURES["operations"] if one["operation"] != report.GAP]
     assert all(one[state]["found"] == one["n"] for one in apart for state in ("plain", "disguised"))
+    assert all(one[state]["whole"] == one["n"] for one in FIGURES["operations"] for state in ("plain", "disguised"))
+
+
+def test_encoders_and_gated_models_of_middling_size_have_a_null_of_their_own_and_all_descendants_were_found():
+    assert len(NULL.pairs["plain"]) >= 100 and len(NULL.pairs["gated"]) >= 50
+    found = FIGURES["middle"]
+    for kind in ("encoder", "gated"):
+        assert found[f"{kind}s apart"]["kin"] == [] and found[f"{kind}s apart"]["models"] == len(middle.independents(kind))
+        rows = found[f"{kind}s' descendants"]
+        assert sum(one["n"] for one in rows) == len(middle.descendants(kind))
+        assert all(one[state]["found"] == one["n"] for one in rows for state in ("plain", "disguised") if state in one)
+    assert sum(one["n"] for one in found["encoders' descendants"]) >= 20
 
 
 def test_the_page_says_what_was_measured():
