@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import ground
 
-PARTS = ("hub_rows", "chat_rows", "first_token_rows", "page_rows", "film_rows", "trace_rows", "index_rows", "kin_rows",
-         "storage_rows")
+PARTS = ("hub_rows", "chat_rows", "first_token_rows", "page_rows", "film_rows", "diffusers_rows", "trace_rows",
+         "index_rows", "kin_rows", "storage_rows")
 TARGET = Path(__file__).parents[1] / "docs" / "numbers.md"
 
 

@@ -44,14 +44,18 @@ def torch_and_ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_repos(torch_and_ours: Path) -> Path:
-    """A folder of each, built once for each text of the builder."""
+    return build_repos(torch_and_ours)
+
+
+def build_repos(python: Path) -> Path:
+    """A folder with one of each, built once for each text of the builder."""
     name = f"tiny-films-{hashlib.sha256(BUILDER.read_bytes()).hexdigest()[:12]}"
     folder = VENVS / name
     if not folder.is_dir():
         making = VENVS / f"{name}.{os.getpid()}"
         making.mkdir()
         try:
-            done = subprocess.run([torch_and_ours, "-I", BUILDER, making], capture_output=True, text=True, timeout=200,
+            done = subprocess.run([python, "-I", BUILDER, making], capture_output=True, text=True, timeout=200,
                                   env={"OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]})
             assert done.returncode == 0, done.stderr[-4000:]
             if not folder.is_dir():

@@ -176,6 +176,15 @@ def test_pickled_weights_are_refused(repo, tmp_path):
     refused(folder, BadInput, "pickle")
 
 
+def test_an_index_that_reaches_for_another_repos_weights_is_refused(repo):
+    for name in ("../../wan22-a14b/vae/diffusion_pytorch_model.safetensors", "/etc/passwd", "gone.safetensors", 7):
+        folder = repo()
+        index = folder / "transformer" / "diffusion_pytorch_model.safetensors.index.json"
+        index.write_text(json.dumps({"metadata": {}, "weight_map": {"proj_out.weight": name}}))
+        refused(folder, CorruptFile, "names files that are not beside it")
+        shutil.rmtree(folder)
+
+
 def test_a_header_that_lies_is_refused(repo):
     folder = repo()
     weights = folder / "vae" / "diffusion_pytorch_model.safetensors"

@@ -17,7 +17,7 @@ from headwater.weights import jsontext
 from headwater.weights.read import read_header
 from headwater.weights.source import FileSource
 
-JSON_MAX = 1_000_000
+JSON_MAX, INDEX_MAX = 1_000_000, 10_000_000
 SHARDS_MAX = 100
 LAYERS_MAX, WIDTH_MAX = 200, 1 << 20
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -151,15 +151,15 @@ def check_index(index: Any) -> tuple[str, Family]:
     return pipeline, PIPELINES[pipeline]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of at most JSON_MAX bytes. Raises CorruptFile."""
+def read_json(path: Path, most: int = JSON_MAX) -> dict[str, Any]:
+    """A JSON object of at most so many bytes. Raises CorruptFile."""
     try:
         with path.open("rb") as file:
-            data = file.read(JSON_MAX + 1)
+            data = file.read(most + 1)
     except OSError as error:
         raise CorruptFile(f"{path.name} cannot be read: {error.strerror}.") from None
-    if len(data) > JSON_MAX:
-        raise CorruptFile(f"{path.name} has more than {JSON_MAX:,} bytes; a config has some thousands.")
+    if len(data) > most:
+        raise CorruptFile(f"{path.name} has more than {most:,} bytes; a config has some thousands.")
     value = jsontext.parse(data, path.name)
     if not isinstance(value, dict):
         raise CorruptFile(f"{path.name} is no JSON object.")
@@ -193,6 +193,9 @@ def _part(folder: Path, name: str, kind: str) -> Part:
     if "auto_map" in config:
         raise BadInput(f"{name}/config.json wants code of the repo to be run (auto_map), which is never done.")
     there = sorted((folder / name).iterdir())
+    for path in there:
+        if path.name.endswith(".index.json"):
+            _check_shards(path, {one.name for one in there})
     files = tuple(path for path in there if path.suffix == ".safetensors") or tuple(
         path for path in there if path.suffix == ".gguf")
     if not files:
@@ -204,6 +207,13 @@ def _part(folder: Path, name: str, kind: str) -> Part:
     files = tuple(variants) or files
     shapes = tensor_shapes(files)
     return Part(name, kind, config, files, sum(prod(shape) for shape in shapes.values()), shapes)
+
+
+def _check_shards(index: Path, there: set[str]) -> None:
+    """The libraries open whatever file an index names; one beside it is the only one that is this repo's."""
+    named = read_json(index, INDEX_MAX).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(one, str) and one in there for one in named.values()):
+        raise CorruptFile(f"{index.parent.name}/{index.name} names files that are not beside it.")
 
 
 def tensor_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
