@@ -42,6 +42,20 @@ class Counted:
 
 
 def other_models(files: Mapping[str, int]) -> list[str]:
+    def _viewed(self, start: int, stop: int, wanted: int) -> memoryview | bytes:
+        self.taken += wanted
+        return self._source.view(start, stop, wanted)  # type: ignore[attr-defined]
+
+
+def _no_model(files: Mapping[str, int]) -> str:
+    """Why nothing among these is taken for a language model."""
+    parts = sorted({path.partition("/")[0] for path in files if "/" in path})
+    if not parts:
+        return "no file of weights was found among these."
+    shown = ", ".join(parts[:6]) + (", …" if len(parts) > 6 else "")
+    return f"it is no language model: its weights lie in parts ({shown}), as those of pipelines for pictures and " \
+           "films do. Such are not traced yet."
+
     """The ONNX file, or else the PyTorch files, that are the model: nearest to the root, the largest."""
     graphs = [path for path in files if path.lower().endswith(".onnx")]
     if graphs:
@@ -109,8 +123,7 @@ class Reader:
             raise CorruptFile(f"the model's index names {missing[0]}, which is not there.",
                               hint=f"{len(missing)} of {len(paths)} files are missing.")
         if not paths:
-            raise CorruptFile("no file of weights was found among these.",
-                              hint="safetensors, GGUF, ONNX and PyTorch zip files are read.")
+            raise CorruptFile(_no_model(self._files), hint="safetensors, GGUF, ONNX and PyTorch zip files are read.")
         self._paths = paths
         headers = {path: self._header(path) for path in paths}
         # An ONNX tensor may lie in a file beside its graph, which merge would not know.
