@@ -29,7 +29,9 @@ from headwater.film.encode import decode, encode, look
 from headwater.film.order import Asked, cancel, find, order
 from headwater.film.queue import standings
 from headwater.film_engines.remote_videos import ENGINE
+from headwater.film_engines.remote_videos._api import Later
 from headwater.film_engines.remote_videos._declared import Declared
+from headwater.film_engines.remote_videos._kling import Kling
 from headwater.film_engines.remote_videos._openai import OpenAI
 from headwater.film_engines.remote_videos._wire import Answer, Lost
 from headwater.hub.accounts import owner_actor
@@ -411,6 +413,30 @@ def test_whatever_a_server_says_of_a_film_is_borne(said):
         assert 0.2 <= seen.after <= 30 and len(json.dumps(seen.said)) < 10_000
     except Lost:
         assert not isinstance(said, dict)
+
+
+@pytest.mark.parametrize(("status", "code", "error"), [
+    (429, 1303, Later), (503, 5001, Later), (429, 1102, EngineFailed), (401, 1004, EngineFailed), (400, 1201, BadInput),
+    (500, 5000, Lost), (200, 1301, EngineFailed),
+])
+def test_klings_codes_are_told_apart(status, code, error):
+    class Canned:
+        def ask(self, *_):
+            return Answer(status, {}, json.dumps({"code": code, "message": "as it is", "data": {}}).encode())
+
+    kling = Kling(Declared("http://a", "kling-v1", "kling"), "ak-access:sk-secret", Canned())
+    request = FilmRequest("remote_videos", "t2v", "a boat", 5.0, 24, 1280, 720, 7)
+    with pytest.raises(error, match="as it is"):
+        kling.order(request, "video_1-0")
+
+
+def test_an_order_kling_does_not_know_was_never_taken():
+    class Canned:
+        def ask(self, *_):
+            return Answer(404, {}, b'{"code": 1203, "message": "no such task"}')
+
+    kling = Kling(Declared("http://a", "kling-v1", "kling"), "ak-access:sk-secret", Canned())
+    assert kling.lost(FilmRequest("remote_videos", "t2v", "a boat", 5.0, 24, 1280, 720, 7), "n", None) is None
 
 
 def test_a_download_elsewhere_gets_no_key(tmp_path, maker, video):

@@ -25,7 +25,9 @@ from headwater.film_engines.remote_videos._wire import Answer, Lost, Wire
 TOKEN_S, EARLIER_S = 1_800, 5
 NOT_FOUND = (1203,)
 LATER = (1302, 1303, 5001)
-"""Codes of "too many", "resource pack busy" and "not available now"."""
+"""Codes of "too fast", "too many at once" and "not available now"."""
+NEVER = (1100, 1101, 1102, 1304)
+"""Codes that come as 429 and do not pass: an account in arrears or used up, an address that is not admitted."""
 
 
 class Kling:
@@ -96,7 +98,7 @@ class Kling:
             raise _Missing(f"{self._tongue.host}: {self._tongue.of(answer)}")
         if code in LATER:
             raise Later(f"{self._tongue.host}: {self._tongue.of(answer)}", 5.0)
-        if code not in (None, 0) and answer.status < 400:
+        if code in NEVER or (code not in (None, 0) and answer.status < 400):
             raise EngineFailed(f"{self._tongue.host} refused ({code}): {self._tongue.of(answer)}")
         return self._tongue.read(answer)
 
