@@ -52,7 +52,8 @@ def test_encoders_and_gated_models_of_middling_size_have_a_null_of_their_own_and
     assert len(NULL.pairs["plain"]) >= 100 and len(NULL.pairs["gated"]) >= 50
     found = FIGURES["middle"]
     for kind in ("encoder", "gated"):
-        assert found[f"{kind}s apart"]["kin"] == [] and found[f"{kind}s apart"]["models"] == len(middle.independents(kind))
+        apart = found[f"{kind}s apart"]
+        assert apart["kin"] == [] and apart["models"] == len(middle.independents(kind))
         rows = found[f"{kind}s' descendants"]
         assert sum(one["n"] for one in rows) == len(middle.descendants(kind))
         assert all(one[state]["found"] == one["n"] for one in rows for state in ("plain", "disguised") if state in one)

@@ -21,7 +21,7 @@ from headwater.weights.header import Tensor
 SAME = 0.999
 LINE = 0.5
 """Cosine from which two adapters are of one training. Two of one base, trained apart on the same data, reach .12
-(docs/design/023-adapters.md)."""
+(docs/design/028-adapters.md)."""
 MOST = 256
 
 
