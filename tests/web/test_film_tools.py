@@ -149,7 +149,7 @@ def test_controls_a_model_lacks_are_not_shown(visit, http):
     watched.page.locator("#paint").wait_for(state="hidden")
 
 
-def test_points_of_a_face_are_found_moved_by_keys_and_sent(visit, world, waiting):
+def test_points_of_a_face_are_found_moved_and_sent_and_a_finger_paints(visit, world, waiting):
     waiting()
     made = import_source(world.app.hub, world.owner, str(face_nets()), "pypi/mediapipe")
     try:
@@ -167,6 +167,18 @@ def test_points_of_a_face_are_found_moved_by_keys_and_sent(visit, world, waiting
         nose.press("Shift+ArrowRight")
         nose.press("Shift+ArrowRight")
         assert nose.get_attribute("aria-label") != at and at.startswith("Face 1: Nose, ")
+        chin = watched.page.locator('[data-point="face1.chin"]')
+        at, box, mouse = chin.get_attribute("aria-label"), chin.bounding_box(), watched.page.mouse
+        mouse.move(box["x"] + 12, box["y"] + 12)
+        mouse.down()
+        mouse.move(box["x"] + 12, box["y"] + 40, steps=3)
+        mouse.up()
+        assert chin.get_attribute("aria-label") != at
+        watched.page.locator("#paint summary").tap()
+        over = watched.page.locator("#over")
+        over.scroll_into_view_if_needed()
+        over.tap()  # by a finger
+        watched.page.locator("#plan", has_text="1 area keeps still").wait_for()
         watched.page.locator("#plan", has_text="as you corrected it").wait_for()
         assert violations(watched) == []
         assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390

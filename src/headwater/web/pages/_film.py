@@ -73,12 +73,12 @@ def shown(film: Film, kept: KeptFilm, standing: Standing | None = None, owner: s
 
 
 async def form_of(request: Request, film: Film, limit: int, *fields: str) -> tuple[dict[str, str], dict[str, Staged]]:
-    """(the texts of a multipart form, its files by the names of `fields`, each of at most `limit` bytes; empty ones are
-    left out). Raises BadInput, TooLarge while it still arrives."""
+    """(the texts of a multipart form, its files by the names of `fields`, of at most `limit` bytes together; empty
+    ones are left out). Raises BadInput, TooLarge while it still arrives."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise BadInput("This wants a form with a file.")
     try:
-        form = await _parser(request.headers, _bounded(request, len(fields) * limit + FORM_MAX), len(fields)).parse()
+        form = await _parser(request.headers, _bounded(request, limit + FORM_MAX), len(fields)).parse()
     except (MultiPartException, KeyError, ValueError) as error:
         raise BadInput(f"The form cannot be read: {getattr(error, 'message', error)}.") from None
     try:
