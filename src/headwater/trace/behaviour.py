@@ -22,8 +22,9 @@ VERSION = 1
 """Moves when other prompts are put, or answers are compared in another way."""
 LEVEL = 0.001
 FEWEST_PROMPTS, MOST_PROMPTS = 100, 1000
-COUNTED = 24
-"""Letters of an answer that are compared."""
+COUNTED = 12
+"""Letters of an answer that are compared: two words or so. Fewer and strangers agree, more and rounding tells a model
+from itself (docs/design/024-closed-models.md)."""
 _SUBJECTS = ("The old captain", "My neighbour's daughter", "A committee of engineers", "The first chapter",
              "This recipe", "The smallest planet", "An honest lawyer", "The function below",
              "Every winter the river", "The painter",
