@@ -273,3 +273,14 @@ def test_films_of_any_number_of_steps_teach_where_an_engine_measures_its_work(ap
     assert learned.rates("diffusers", "me/wan", 10) == Rates(1.0, 1.0, 1.1)
     assert learned.rates("diffusers", "me/other", 10) is None
     assert learned.rates("plain", "me/wan", 4) is None  # pixels alone do not know of steps
+
+
+def test_a_film_whose_process_died_waits_again_and_can_be_held_and_changed(still):
+    kept = ordered(still)
+    still.film.films.update(kept.id, state="running")  # as the hub that died left it
+    seen = find(still.film, me(still).account, kept.id)
+    assert seen.state == "queued"
+    with pytest.raises(Conflict, match="Pause it"):
+        line.change(still.film, me(still), me(still).account, seen, {"prompt": "zoom"})
+    held = line.hold(still.film, seen)
+    assert line.change(still.film, me(still), me(still).account, held, {"prompt": "zoom"}).asked["prompt"] == "zoom"

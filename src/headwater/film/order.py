@@ -184,11 +184,13 @@ def find(film: Film, account: Account, film_id: str) -> KeptFilm:
 
 
 def settled(film: Film, kept: KeptFilm) -> KeptFilm:
-    """The film, with what became of its job when that was not written down: cancelled before it began, or its process
-    ended for good."""
+    """The film, with what became of its job when that was not written down: cancelled before it began, its process
+    ended for good, or it waits again since its process died."""
     if kept.state not in ("queued", "running") or kept.job_id is None:
         return kept
     job = film.jobs.get(kept.job_id)
+    if job is not None and job.state is JobState.QUEUED and kept.state == "running":
+        return replace(kept, state="queued")  # not written: in this moment somebody may take it up
     if job is None or job.state in (JobState.QUEUED, JobState.RUNNING, JobState.DONE):
         return kept
     state = "cancelled" if job.state is JobState.CANCELLED else "failed"

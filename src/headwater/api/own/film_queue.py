@@ -29,7 +29,8 @@ ASKED = ("engine", "model", "revision", "prompt", "negative", "seconds", "fps", 
 
 
 class Waits(BaseModel):
-    """place: 1 is the next to be made, 0 is being made; of: how many wait. left_s: seconds until it is made, those
+    """place: 1 is the next to be made, 0 is being made; of: how many wait. Films that other servers make have a line of
+    their own. left_s: seconds until it is made, those
     before it included; null while that is not known, or it is held."""
 
     place: int
@@ -138,7 +139,7 @@ def film_queue(request: Request, actor: ActorDep) -> LineShown:
         if kept is not None and (actor.is_admin or kept.account_id == account.id):
             films.append(shown(film, kept, standings))
     return LineShown(paused=line.is_paused(film), films=films,
-                     waiting=max((one.of for one in standings.values()), default=0))
+                     waiting=sum(one.place > 0 for one in standings.values()))
 
 
 @router.post("/queue/pause")
