@@ -169,8 +169,47 @@ def cogvideox() -> Any:
                              CogVideoXDDIMScheduler(prediction_type="v_prediction", timestep_spacing="trailing"))
 
 
+def hunyuan15() -> Any:
+    from diffusers import (
+        AutoencoderKLHunyuanVideo15,
+        ClassifierFreeGuidance,
+        FlowMatchEulerDiscreteScheduler,
+        HunyuanVideo15Pipeline,
+        HunyuanVideo15Transformer3DModel,
+    )
+    from transformers import ByT5Tokenizer, Qwen2_5_VLTextModel, T5Config, T5EncoderModel
+    from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
+
+    torch_seed()
+    words = Qwen2_5_VLTextModel(Qwen2_5_VLTextConfig(
+        vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=2048, bos_token_id=257, eos_token_id=258,
+        rope_parameters={"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 10_000.0})).eval()
+    letters = T5EncoderModel(T5Config(vocab_size=400, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)).eval()
+    vae = AutoencoderKLHunyuanVideo15(latent_channels=4, block_out_channels=(16,) * 5, layers_per_block=1)
+    transformer = HunyuanVideo15Transformer3DModel(
+        in_channels=9, out_channels=4, num_attention_heads=2, attention_head_dim=16, num_layers=1, num_refiner_layers=1,
+        mlp_ratio=2.0, text_embed_dim=16, text_embed_2_dim=16, image_embed_dim=8, rope_axes_dim=(4, 6, 6),
+        target_size=64, task_type="t2v")
+    return HunyuanVideo15Pipeline(words, of_letters(), transformer, vae, FlowMatchEulerDiscreteScheduler(shift=5.0),
+                                  letters, ByT5Tokenizer(), ClassifierFreeGuidance(guidance_scale=6.0))
+
+
+def of_letters() -> Any:
+    """A Qwen2 tokenizer that knows bytes alone, with its turns."""
+    from tokenizers import pre_tokenizers
+    from transformers import Qwen2Tokenizer
+
+    known = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    known |= {"<|endoftext|>": 256, "<|im_start|>": 257, "<|im_end|>": 258}
+    made = Qwen2Tokenizer(vocab=known, merges=[], pad_token="<|endoftext|>")
+    made.chat_template = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+                          "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+    return made
+
+
 BUILDERS = {"wan21-t2v": wan21_t2v, "wan22-a14b": wan22_a14b, "wan22-ti2v": wan22_ti2v, "wan21-i2v": wan21_i2v,
-            "wan21-flf2v": wan21_flf2v, "ltx": ltx, "cogvideox": cogvideox}
+            "wan21-flf2v": wan21_flf2v, "ltx": ltx, "cogvideox": cogvideox, "hunyuan15": hunyuan15}
 CARD = """---
 license: apache-2.0
 pipeline_tag: text-to-video

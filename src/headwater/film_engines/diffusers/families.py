@@ -5,8 +5,7 @@ Numbers and names alone, from the models' own cards and pipelines; knows no file
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 PRESETS = ("draft", "normal", "best")
 
@@ -15,7 +14,8 @@ PRESETS = ("draft", "normal", "best")
 class Family:
     """steps, by preset; guidance; fps, size, frames: what the models were trained for. few: (steps, guidance) of a
     distilled one. classes: pipeline class by kind. embeds: what encode_prompt returns, by the names the pipeline is
-    called with; "negative_" goes before each for the other prompt. batched: both prompts in one forward."""
+    called with; "negative_" goes before each for the other prompt. batched: both prompts in one forward. tiled: decoded
+    by tiles. encodes_with: parts without words that encode_prompt's pipeline cannot be made without."""
 
     name: str
     steps: tuple[int, int, int]
@@ -29,7 +29,7 @@ class Family:
     negative: bool = True
     batched: bool = False
     tiled: bool = False
-    call: dict[str, Any] = field(default_factory=dict)
+    encodes_with: tuple[str, ...] = ()
 
 
 WAN = Family("Wan", (20, 30, 50), 5.0, 16, (832, 480), 81, (4, 1.0),
@@ -46,7 +46,8 @@ HUNYUAN = Family("HunyuanVideo", (20, 30, 50), 6.0, 24, (960, 544), 61, (6, 6.0)
                  ("prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask"), negative=False, tiled=True)
 HUNYUAN_15 = Family("HunyuanVideo 1.5", (20, 30, 50), 6.0, 24, (848, 480), 121, (8, 1.0),
                     {"t2v": "HunyuanVideo15Pipeline", "i2v": "HunyuanVideo15ImageToVideoPipeline"},
-                    ("prompt_embeds", "prompt_embeds_mask", "prompt_embeds_2", "prompt_embeds_mask_2"), tiled=True)
+                    ("prompt_embeds", "prompt_embeds_mask", "prompt_embeds_2", "prompt_embeds_mask_2"), tiled=True,
+                    encodes_with=("vae",))
 
 PIPELINES: dict[str, Family] = {
     "WanPipeline": WAN, "WanImageToVideoPipeline": WAN, "LTXPipeline": LTX, "LTXImageToVideoPipeline": LTX,

@@ -161,7 +161,8 @@ class _Film:
     def _encode(self, text: str) -> Words:
         import torch
 
-        there = {name: self.part(name) for name in self.model.parts if name.startswith("text_encoder")}
+        there = {name: self.part(name) for name in self.model.parts
+                 if name.startswith("text_encoder") or name in self.model.family.encodes_with}
         there |= {name: self.paper(name) for name in self.model.papers if name.startswith("tokenizer")}
         pipe = self._made(**there)
         takes = inspect.signature(pipe.encode_prompt).parameters
@@ -190,7 +191,12 @@ class _Film:
                   if name in names and model.index.get(name) is not None}
         if "boundary_ratio" in self.request.extra and "boundary_ratio" in names:
             there["boundary_ratio"] = self.request.extra["boundary_ratio"]
-        return self._made(**there)
+        pipe = self._made(**there)
+        if hasattr(pipe.video_processor, "calculate_default_height_width"):
+            # It would choose a size by the picture's shape; this film has one.
+            size = (self.request.height, self.request.width)
+            pipe.video_processor.calculate_default_height_width = lambda height, width, target_size: size
+        return pipe
 
     def _scheduler(self) -> Any:
         """A new one for each film, so that none leaves anything to the next."""
