@@ -10,7 +10,7 @@ from headwater.core.errors import CorruptFile
 from headwater.weights import ggml_values, values
 from headwater.weights.header import Tensor
 from headwater.weights.read import read_header
-from headwater.weights.source import BytesSource, FileSource, RangeSource
+from headwater.weights.source import BytesSource, FileSource, MappedSource, RangeSource
 
 QUANTISED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 
@@ -93,3 +93,18 @@ def test_chosen_rows_come_in_the_order_asked_and_neighbours_in_one_read(wanted):
 def test_a_row_that_is_not_there_is_refused():
     with pytest.raises(CorruptFile, match="400"):
         values.gather(BytesSource(bytes(16)), Tensor("a", "F32", (2, 2), 0, 16), np.array([400]))
+
+
+@pytest.mark.parametrize("wanted", [[0, 1, 2, 3], [3999, 0, 17, 17, 2000], [5]])
+def test_a_file_that_is_looked_at_in_place_gives_what_one_that_is_read_gives(tmp_path, monkeypatch, wanted):
+    array = np.random.default_rng(2).normal(size=(4000, 64)).astype(np.float32)
+    safetensors.numpy.save_file({"a": array}, tmp_path / "m.safetensors")
+    monkeypatch.setattr(MappedSource, "WINDOW", 1 << 17)  # so that rows lie in several
+    with MappedSource(tmp_path / "m.safetensors") as source:
+        tensor = read_header(source).tensors[0]
+        assert np.array_equal(values.gather(source, tensor, np.array(wanted)), array[wanted])
+        assert np.array_equal(values.rows(source, tensor, 100, 3900), array[100:3900])  # more than one window
+        assert np.array_equal(values.leading(source, tensor, 3990, 4000, 32), array[3990:, :32])
+        assert bytes(source.view(source.size - 3, source.size, 3)) == source.read(source.size - 3, source.size)
+        with pytest.raises(CorruptFile, match="ends at byte"):
+            source.view(source.size - 3, source.size + 1, 4)

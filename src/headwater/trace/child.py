@@ -17,7 +17,7 @@ from headwater.core.errors import HeadwaterError
 from headwater.trace.make import make_fingerprint
 from headwater.weights import tokens
 from headwater.weights.pickles import limit_self
-from headwater.weights.source import FileSource, Source, whole
+from headwater.weights.source import MappedSource, Source, whole
 
 AHEAD = 2 << 20
 """Where a file was read in order three times, as many bytes more as were asked for are fetched, up to this many:
@@ -72,7 +72,7 @@ class Asked:
 
     def open_file(self, path: str) -> Source:
         local = self.line["files"][path]["local"]
-        return FileSource(local) if local else AskedSource(self._parent, path, self.sizes[path])
+        return MappedSource(local) if local else AskedSource(self._parent, path, self.sizes[path])
 
     def guess_tokens(self, rows: int) -> tokens.Tokens | None:
         answer, data = self._parent.ask(tokens=rows)

@@ -137,7 +137,7 @@ class _Pass:
         leading = layer.gates or layer.ups
         neurons = sum(matrix.shape[0] for matrix in leading)
         among, median = self._shortlist(leading, neurons, folding)
-        whole = np.nan_to_num(folding.fold(self._rows(leading, among)), posinf=0, neginf=0)
+        whole = _cleared(folding.fold(self._rows(leading, among)))
         norms = np.nan_to_num(np.sqrt(np.multiply(whole, whole).sum(1)), posinf=0)
         chosen = _strongest(norms, NEURONS)
         kept = {"gate": layer.gates, "up": layer.ups, "down": layer.downs if with_down or not layer.gates else ()}
@@ -170,8 +170,7 @@ class _Pass:
         first = "gate" if kept["gate"] else "up"
         parts = [leading if which == first else self._written(self._rows(kept[which], rows)) if which == "down"
                  else folding.fold(self._rows(kept[which], rows)) for which in fit]
-        stacked = np.nan_to_num(np.concatenate(parts), copy=False, posinf=0, neginf=0)
-        packed = pack(stacked @ frame.directions.T)
+        packed = pack(_cleared(np.concatenate(parts)) @ frame.directions.T)
         return found | dict(zip(fit, np.split(packed, len(fit)), strict=True))
 
     def _rows(self, matrices: Sequence[Matrix], rows: np.ndarray) -> np.ndarray:
@@ -226,6 +225,11 @@ class _Pass:
         return Architecture("adapter", sides.most_common(1)[0][0], len(layers), max(sides), 0, 0, True,
                             self.reader.header.parameter_count, declared, self.roles.found_by, self.roles.passed,
                             max(down.shape[0] for down, _ in pairs))
+
+
+def _cleared(rows: np.ndarray) -> np.ndarray:
+    """0 for what is no number. One sum tells whether there is any: most models have none, and looking costs more."""
+    return rows if np.isfinite(rows.sum()) else np.nan_to_num(rows, posinf=0, neginf=0)
 
 
 def _evenly(count: int, most: int) -> list[int]:

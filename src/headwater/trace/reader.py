@@ -35,13 +35,13 @@ class Counted:
         self.size = source.size
         self.gap_bytes = getattr(source, "gap_bytes", values.GAP_BYTES)
         self.taken = 0
+        if hasattr(source, "view"):
+            self.view = self._viewed
 
     def read(self, start: int, stop: int) -> bytes:
         self.taken += stop - start
         return self._source.read(start, stop)
 
-
-def other_models(files: Mapping[str, int]) -> list[str]:
     def _viewed(self, start: int, stop: int, wanted: int) -> memoryview | bytes:
         self.taken += wanted
         return self._source.view(start, stop, wanted)  # type: ignore[attr-defined]
@@ -56,6 +56,8 @@ def _no_model(files: Mapping[str, int]) -> str:
     return f"it is no language model: its weights lie in parts ({shown}), as those of pipelines for pictures and " \
            "films do. Such are not traced yet."
 
+
+def other_models(files: Mapping[str, int]) -> list[str]:
     """The ONNX file, or else the PyTorch files, that are the model: nearest to the root, the largest."""
     graphs = [path for path in files if path.lower().endswith(".onnx")]
     if graphs:

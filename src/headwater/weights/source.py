@@ -5,6 +5,7 @@ Knows nothing of formats, repos or the network.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,43 @@ class FileSource:
                 break
             data += more
         return whole(data, start, stop)
+
+
+class MappedSource(FileSource):
+    """A local file whose bytes can be looked at where the system keeps them, without a copy.
+
+    A process that looks at a file another one cuts short is killed: for files that do not change, in processes that may
+    die (trace/child.py). Address space: two windows; what was looked at of them counts as the process's memory.
+    """
+
+    WINDOW = 64 << 20
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        self._start, self._window = 0, memoryview(b"")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._window = memoryview(b"")
+        super().__exit__(kind, error, trace)
+
+    def view(self, start: int, stop: int, wanted: int) -> memoryview | bytes:
+        """As read(). wanted: how many of these bytes the caller will look at, for who counts them."""
+        if stop > self.size or not 0 <= start < stop <= start + self.WINDOW:
+            return self.read(start, stop)
+        if not self._start <= start <= stop <= self._start + len(self._window):
+            self._start = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+            length = min(self.size - self._start, self.WINDOW + mmap.ALLOCATIONGRANULARITY)
+            # What still looks at the last window keeps it; else it is unmapped here.
+            self._window = memoryview(mmap.mmap(self._file.fileno(), length, access=mmap.ACCESS_READ,
+                                                offset=self._start))
+        return self._window[start - self._start:stop - self._start]
+
+
+def seen(source: Source, start: int, stop: int, wanted: int | None = None) -> memoryview | bytes:
+    """The bytes [start, stop), without a copy where the source can. wanted: how many of them will be looked at."""
+    view = getattr(source, "view", None)
+    return source.read(start, stop) if view is None else view(start, stop, stop - start if wanted is None else wanted)
 
 
 class RangeSource:

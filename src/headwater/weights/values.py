@@ -16,7 +16,7 @@ from headwater.core.errors import CorruptFile
 from headwater.weights import ggml_values
 from headwater.weights.header import Tensor
 from headwater.weights.safetensors import BITS
-from headwater.weights.source import Source
+from headwater.weights.source import MappedSource, Source, seen
 
 BLOCK_BYTES = 8 << 20
 """Aim for the stored bytes of one block; its float32 form may be up to 16 times as much for 2-bit forms."""
@@ -51,7 +51,7 @@ def rows(source: Source, tensor: Tensor, start: int = 0, stop: int | None = None
     width, row_bytes = row_width(tensor), _row_bytes(tensor)
     if stop <= start or not width:
         return np.zeros((max(stop - start, 0), width), np.float32)
-    data = source.read(tensor.start + start * row_bytes, tensor.start + stop * row_bytes)
+    data = seen(source, tensor.start + start * row_bytes, tensor.start + stop * row_bytes)
     return decode(tensor.dtype, data, stop - start, width)
 
 
@@ -60,17 +60,21 @@ def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
     width, row_bytes = row_width(tensor), _row_bytes(tensor)
     if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < row_count(tensor):
         raise CorruptFile(f"row {int(numbers.max())} was asked of a tensor of {row_count(tensor)} rows.")
-    order = np.argsort(numbers, kind="stable")
-    wanted = numbers[order]
-    stored = np.empty((len(wanted), row_bytes), np.uint8)
-    for at, stop in _runs(wanted, row_bytes, getattr(source, "gap_bytes", GAP_BYTES)):
-        first, last = int(wanted[at]), int(wanted[stop - 1])
-        data = source.read(tensor.start + first * row_bytes, tensor.start + (last + 1) * row_bytes)
-        block = np.frombuffer(data, np.uint8).reshape(-1, row_bytes)
-        # Back to the order asked while it is still bytes.
-        stored[order[at:stop]] = block[wanted[at:stop] - first]
-    if not len(wanted):
+    if not len(numbers):
         return np.zeros((0, width), np.float32)
+    rising = bool((numbers[1:] >= numbers[:-1]).all())
+    order = None if rising else np.argsort(numbers, kind="stable")
+    wanted = numbers if order is None else numbers[order]
+    stored = np.empty((len(wanted), row_bytes), np.uint8)
+    for at, stop in _runs(wanted, row_bytes, source):
+        first, last = int(wanted[at]), int(wanted[stop - 1])
+        data = seen(source, tensor.start + first * row_bytes, tensor.start + (last + 1) * row_bytes,
+                    (stop - at) * row_bytes)
+        block = np.frombuffer(data, np.uint8).reshape(-1, row_bytes)
+        if order is None:
+            np.take(block, wanted[at:stop] - first, axis=0, out=stored[at:stop], mode="clip")
+        else:  # back to the order asked while it is still bytes
+            stored[order[at:stop]] = block[wanted[at:stop] - first]
     return decode(tensor.dtype, stored.reshape(-1).data, len(wanted), width)
 
 
@@ -80,8 +84,9 @@ def leading(source: Source, tensor: Tensor, start: int, stop: int, numbers: int)
     width, row_bytes = row_width(tensor), _row_bytes(tensor)
     if numbers >= width:
         return rows(source, tensor, start, stop)
-    data = source.read(tensor.start + start * row_bytes, tensor.start + stop * row_bytes)
-    stored = np.frombuffer(data, np.uint8).reshape(stop - start, row_bytes)[:, :row_bytes * numbers // width]
+    part_bytes = row_bytes * numbers // width
+    data = seen(source, tensor.start + start * row_bytes, tensor.start + stop * row_bytes, (stop - start) * part_bytes)
+    stored = np.frombuffer(data, np.uint8).reshape(stop - start, row_bytes)[:, :part_bytes]
     return decode(tensor.dtype, np.ascontiguousarray(stored).reshape(-1).data, stop - start, numbers)
 
 
@@ -96,18 +101,21 @@ def part(source: Source, tensor: Tensor, first: int, last: int, begin: int, end:
     start, stop = begin // BLOCK * BLOCK, min(-(-end // BLOCK) * BLOCK, width)
     at = tensor.start + start * row_bytes // width
     length = stop * row_bytes // width - start * row_bytes // width
-    data = b"".join(source.read(at + row * row_bytes, at + row * row_bytes + length) for row in range(first, last))
+    data = b"".join(seen(source, at + row * row_bytes, at + row * row_bytes + length) for row in range(first, last))
     return decode(tensor.dtype, data, last - first, stop - start)[:, begin - start:end - start]
 
 
-def _runs(wanted: np.ndarray, row_bytes: int, gap: int) -> Iterator[tuple[int, int]]:
+def _runs(wanted: np.ndarray, row_bytes: int, source: Source) -> Iterator[tuple[int, int]]:
     """Rising row numbers cut where one request ends: [start, stop) of each. A gap is read too while that costs less
-    than another request."""
+    than another request; where nothing is copied, it costs nothing."""
+    viewed = hasattr(source, "view")
+    gap, most, rows_at_once = (MappedSource.WINDOW, MappedSource.WINDOW, len(wanted)) if viewed else (
+        getattr(source, "gap_bytes", GAP_BYTES), BLOCK_BYTES, MAX_RUN)
     cuts = [0, *(np.flatnonzero(np.diff(wanted) * row_bytes > gap) + 1).tolist(), len(wanted)]
-    most = BLOCK_BYTES // max(row_bytes, 1)
+    most //= max(row_bytes, 1)
     for start, stop in pairwise(cuts):
         while start < stop:
-            end = min(stop, start + MAX_RUN)
+            end = min(stop, start + rows_at_once)
             if end - start > 1:
                 end = max(start + 1, start + int(np.searchsorted(wanted[start:end], wanted[start] + most)))
             yield start, end
