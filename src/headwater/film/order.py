@@ -163,7 +163,7 @@ def plan(film: Film, actor: Actor, asked: Asked, photo: Staged | None) -> Normal
     if memory and memory > film.settings.film_memory_bytes:
         raise TooLarge(f"The film would need about {memory >> 20} MiB of memory; "
                        f"{film.settings.film_memory_bytes >> 20} MiB may be used.",
-                       hint="Ask for a smaller size or fewer seconds.")
+                       hint="Ask for a smaller size or fewer seconds, or allow more by the setting film_memory_bytes.")
     return Normalised(normalised.request, notes + normalised.notes)
 
 
