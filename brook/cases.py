@@ -13,7 +13,7 @@ import numpy as np
 from brook import world
 
 SEED = 3
-COUNTS = {"held out": 160, "seen": 160, "two things": 60, "from a photo": 60}
+COUNTS = {"held out": 40, "seen": 30, "two things": 20, "from a photo": 20}
 
 
 @dataclass(frozen=True)

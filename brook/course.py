@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 EVERY_S, TELL = 120.0, 50
-MEAN = 0.999
+MEAN = 0.995
 Loss = Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
 """From the number of a step to the loss and what the log should say of it."""
 

@@ -17,6 +17,8 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from brook import FPS, FRAMES, SIDE
 from brook.denoiser import SHIFT, Spoken
 
+VERSION = "1"
+"""Of the weights: a hub that has this one is not given it again."""
 STEPS, GUIDANCE = 12, 4.0
 BESIDE = ("README.md", "log.jsonl")
 """Files of the repo that are written by other hands."""
@@ -35,8 +37,8 @@ def export(autoencoder: AutoencoderKLWan, spoken: Spoken, folder: Path) -> None:
         part.to(torch.bfloat16)
     pipeline.save_pretrained(folder, safe_serialization=True)
     _name_the_tokenizer(folder)
-    film = {"width": SIDE, "height": SIDE, "frames": FRAMES, "fps": FPS, "steps": STEPS, "guidance": GUIDANCE,
-            "flow_shift": SHIFT}
+    film = {"version": VERSION, "width": SIDE, "height": SIDE, "frames": FRAMES, "fps": FPS,
+            "steps": STEPS, "guidance": GUIDANCE, "flow_shift": SHIFT}
     (folder / "film.json").write_text(json.dumps(film, indent=2) + "\n")
     for name, content in kept.items():
         (folder / name).write_bytes(content)

@@ -80,25 +80,11 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part, by growing from its own pixels; small specks do not count as the thing."""
-    left, best, size = mask.copy(), np.zeros_like(mask), 0
-    while left.sum() > size:
-        part = np.zeros_like(mask)
-        part[tuple(np.argwhere(left)[0])] = True
-        while True:
-            wider = part.copy()
-            wider[1:] |= part[:-1]
-            wider[:-1] |= part[1:]
-            wider[:, 1:] |= wider[:, :-1]
-            wider[:, :-1] |= wider[:, 1:]
-            wider &= left
-            if wider.sum() == part.sum():
-                break
-            part = wider
-        if part.sum() > size:
-            best, size = part, int(part.sum())
-        left &= ~part
-    return best
+    """The largest connected part; small specks do not count as the thing."""
+    import cv2
+
+    count, parts, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    return mask if count < 2 else parts == 1 + int(facts[1:, cv2.CC_STAT_AREA].argmax())
 
 
 # --- shape
