@@ -210,13 +210,19 @@ def test_the_line_is_ordered_held_and_edited_without_scripts(http, world, waitin
     assert "Go on with second" in http.get("/film").text
     do(two, "go-on")
     assert "Pause second" in http.get("/film").text
-    changed = {"prompt": "zoom out", "seconds": "0.4", "seed": "11", "preset": "best", "edition": "0"}
+    drawn = world.app.film.films.get(one).asked["seed"]
+    form = dict(re.findall(r'name="(edition|seed|seconds|preset)"[^>]*value="([^"]*)"', http.get(
+        f"/film/watch/{one}").text.partition('id="once-more"')[0]))
+    assert form["seed"] == str(drawn) and http.post(f"/film/watch/{one}/change", data=form).status_code == 303
+    assert world.app.film.films.get(one).asked["seed"] == drawn, "what was not touched stays"
+    changed = {"prompt": "zoom out", "seconds": "0.4", "seed": "11", "preset": "best", "edition": "1"}
     assert http.post(f"/film/watch/{one}/change", data=changed).status_code == 303
     kept = world.app.film.films.get(one)
     assert [kept.asked[name] for name in ("prompt", "seconds", "seed", "preset")] == ["zoom out", 0.4, 11, "best"]
     late = http.post(f"/film/watch/{one}/change", data=changed)
     assert late.status_code == 409 and "Somebody changed this order" in late.text
     assert http.post(f"/film/watch/{one}/change", data={"seconds": "soon"}).status_code == 400
+    assert http.post(f"/film/watch/{one}/change", data={"seed": "1" * 5_000}).status_code == 400
     do(two, "again")
     assert prompts_in_line(http.get("/film").text).count("second") == 2
     assert do(two, "finish").status_code == 409 and do(two, "dance").status_code == 400

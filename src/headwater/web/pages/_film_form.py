@@ -33,15 +33,15 @@ def asked_of(film: Film, said: dict[str, str], last: Staged | None = None) -> As
     width, cross, height = said.get("size", "").partition("x")
     if cross and not (width.isdigit() and height.isdigit() and len(width + height) < 10):
         raise BadInput("size: is not like 1280x720.")
-    fps, seed, steps = _number(said, "fps"), said.get("seed", "").strip(), _number(said, "steps")
-    if seed and not (seed.isdecimal() and len(seed) < 20):
-        raise BadInput("seed: must be a whole number.")
+    fps, steps = _number(said, "fps"), _number(said, "steps")
+    if fps is not None and fps != int(fps):
+        raise BadInput("fps: must be a whole number.")
     if steps is not None and not (steps == int(steps) and 1 <= steps <= 500):
         raise BadInput("steps: a whole number from 1 to 500.")
     return Asked(
         prompt=said.get("prompt", "").strip(), model=said.get("model", ""), negative=said.get("negative", "").strip(),
         seconds=_number(said, "seconds"), fps=int(fps) if fps is not None else None,
-        size=(int(width), int(height)) if cross else None, seed=int(seed) if seed else None,
+        size=(int(width), int(height)) if cross else None, seed=_seed(said),
         steps=int(steps) if steps is not None else None, guidance=_number(said, "guidance"),
         preset=said.get("preset") or "normal", camera={axis: strength} if axis else {}, points=_points(said),
         badge=said.get("badge", ""), more=_parts(said), last=last, brushes=_brushes(film, said))
@@ -51,11 +51,18 @@ def changes_of(said: dict[str, str]) -> dict[str, Any]:
     """What a form changes of an order that waits, by the names of Asked: only the fields it has. Raises BadInput."""
     found: dict[str, Any] = {name: said[name].replace("\0", "").strip() for name in ("prompt", "negative", "preset")
                              if name in said}
-    for name in ("seconds", "fps", "seed", "steps", "guidance"):
-        if said.get(name, "").strip():
-            number = _number(said, name)
-            found[name] = number if name in ("seconds", "guidance") or number is None else int(said[name])
+    if said.get("seconds", "").strip():
+        found["seconds"] = _number(said, "seconds")
+    if (seed := _seed(said)) is not None:
+        found["seed"] = seed
     return found
+
+
+def _seed(said: dict[str, str]) -> int | None:
+    text = said.get("seed", "").strip()
+    if text and not (text.isdecimal() and len(text) < 20):
+        raise BadInput("seed: must be a whole number.")
+    return int(text) if text else None
 
 
 def _parts(said: dict[str, str]) -> dict[str, Any]:

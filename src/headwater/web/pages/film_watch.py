@@ -5,7 +5,6 @@ Knows what is kept of a film; makes nothing itself.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Annotated, Any
 
@@ -68,20 +67,18 @@ def go_on(request: Request, who: VisitorDep, film: str, prompt: Annotated[str, F
 
 
 @router.post("/film/watch/{film}/change", dependencies=OWN_FORM)
-async def alter(request: Request, who: VisitorDep, film: str) -> Response:
+def alter(request: Request, who: VisitorDep, film: str, prompt: Annotated[str | None, Form()] = None,
+          seconds: Annotated[str, Form()] = "", seed: Annotated[str, Form()] = "",
+          preset: Annotated[str | None, Form()] = None, edition: Annotated[int | None, Form()] = None) -> Response:
     """An order that waits, with what the form says of it."""
     here, account = film_of(request), person(who.actor, Access.WRITE)
-    said = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
-    return await asyncio.to_thread(_alter, request, here, who.actor, account, segment(film), said)
-
-
-def _alter(request: Request, here: Film, actor: Actor, account: Account, film: str, said: dict[str, str]) -> Response:
-    kept = find(here, account, film)
+    kept = find(here, account, segment(film))
+    said = {"prompt": prompt, "seconds": seconds, "seed": seed, "preset": preset}
     try:
-        edition = said.pop("edition", "")
-        change(here, actor, account, kept, changes_of(said), edition=int(edition) if edition.isdecimal() else None)
+        changes = changes_of({name: value for name, value in said.items() if value is not None})
+        change(here, who.actor, account, kept, changes, edition=edition)
     except HeadwaterError as error:
-        return _page(request, here, actor, account, find(here, account, film), problem=error)
+        return _page(request, here, who.actor, account, find(here, account, kept.id), problem=error)
     return go(f"/film/watch/{kept.id}")
 
 
