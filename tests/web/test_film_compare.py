@@ -53,7 +53,8 @@ def films(world: World, tmp_path: Path):
         poster = keep_file(here, owner.account, here.stage([out.getvalue()], limit=10**7), "a.webp", "image/webp")
         film = KeptFilm(f"video_{name * 32}", owner.account.id, None, "done",
                         MADE | {"engine": "diffusers", "model": model, "prompt": prompt}, None, video.id, poster.id,
-                        None, {"build": "d 1", "seconds": 1.0, "work": 1, "frames": 12, "fps": 12, "generates": True},
+                        None, {"build": "d 1", "seconds": 1.0, "work": 1, "frames": 12, "fps": 12, "generates": True,
+                         "elsewhere": {"server": "far.example", "model": "wan-14b", "revision": "not known"}},
                         None, None, None, None, 1.8e9 + int(name), 1.8e9)
         here.films.add(film)
         kept.append(film)
@@ -112,6 +113,8 @@ def test_the_form_works_without_scripts_and_votes_once(world, films):
         assert http.post("/film/compare", data=said | {"said": "bad"}).status_code == 409
         for wrong in ("a=x&b=y", f"a={films[0].id}&b={films[0].id}", f"a={films[0].id}"):
             assert http.get(f"/film/compare?{wrong}").status_code in (400, 404)
+        page = http.get(f"/film/watch/{films[0].id}").text
+        assert "far.example · wan-14b" in page and "its revision is not known" in page
         assert "Choose two films" in http.get(f"/film/compare?a={films[0].id}&b={films[2].id}&seed=-1").text
 
 
