@@ -60,6 +60,11 @@ def test_encoders_and_gated_models_of_middling_size_have_a_null_of_their_own_and
     assert sum(one["n"] for one in found["encoders' descendants"]) >= 20
 
 
+def test_smollm2_is_found_behind_every_disguise_by_the_fingerprints_or_by_both_files_and_no_stranger_is():
+    for one in FIGURES["real"]:
+        assert (one["found"] or one.get("whole", {}).get("kin", False)) == one["kin"], one["case"]
+
+
 def test_the_page_says_what_was_measured():
     assert report.TARGET.read_text("utf-8") == report.page(FIGURES, NULL)
 

@@ -64,13 +64,14 @@ class Frame:
     dimension: float
 
 
-def find_anchors(tokens: Tokens) -> Anchors:
-    """Words of the vocabulary, thinned. Of two tokens with one canonical string the lower number is kept."""
+def find_anchors(tokens: Tokens, fewest: int = FEWEST) -> Anchors:
+    """Words of the vocabulary, thinned to `fewest` or some more. Of two tokens with one canonical string the lower
+    number is kept."""
     numbers, hashes = _hashed_words(tokens)
     kept = np.arange(len(hashes))
     for rate in RATES:
         kept = np.flatnonzero(hashes & _U64(rate - 1) == 0)
-        if len(kept) >= FEWEST:
+        if len(kept) >= fewest:
             break
     kept = kept[_first_of_each(hashes[kept])]
     low = np.argsort(hashes, kind="stable")[:2 * SAMPLE] if len(hashes) <= 2 * SAMPLE else \
@@ -132,12 +133,13 @@ def signs(hashes: np.ndarray, count: int = DIMENSIONS) -> np.ndarray:
     return drawn
 
 
-def build_frame(anchors: Anchors, width: int, rows_of: Callable[[np.ndarray], np.ndarray]) -> Frame:
+def build_frame(anchors: Anchors, width: int, rows_of: Callable[[np.ndarray], np.ndarray],
+                whitened_by: int = WHITENED_BY) -> Frame:
     """rows_of: token numbers (m,) to embedding rows float32 (m, width); asked for a block at a time, numbers rising.
 
-    Memory: 2 * WHITENED_BY * width numbers at most (and never more than 2 * 2^25), and the frame itself.
+    Memory: 2 * whitened_by * width numbers at most (and never more than 2 * 2^25), and the frame itself.
     """
-    sample_size = min(WHITENED_BY, max(_COVARIANCE_NUMBERS // width, 64), len(anchors.numbers))
+    sample_size = min(whitened_by, max(_COVARIANCE_NUMBERS // width, 64), len(anchors.numbers))
     limit = np.partition(anchors.hashes, sample_size - 1)[sample_size - 1]
     summed, total = np.zeros((DIMENSIONS, width), np.float32), np.zeros(width, np.float64)
     sign_sum, squares = np.zeros(DIMENSIONS, np.float64), 0.0

@@ -23,7 +23,7 @@ from headwater.trace.pair import PairReport, deepen, layers_to_compare
 from headwater.trace.reading import Guess, ModelFile, ReadBytes, Tell, model_files, run_apart
 from headwater.trace.said import as_told
 
-VERSION = 1
+VERSION = 2
 """Moves when the same files would be compared differently."""
 REPORT_MAX = 256 << 10
 MEMORY = 6 << 30
