@@ -58,6 +58,13 @@ def test_a_pair_has_a_sentence_figures_layers_evidence_and_its_command(http):
     assert "Until both are read, nothing is said of the two." in unread
 
 
+def test_sentences_of_evidence_are_said_in_chinese_with_their_figures(http):
+    html = http.get("/reader/brooklet/trace/reader/rill", headers={"accept-language": "zh"}).text
+    rows = re.findall(r'<td class="soft">(.*?)</td>', html, re.S)
+    assert len(rows) >= 9 and all(re.search("[\u4e00-\u9fff]", row) for row in rows)
+    assert 'lang="en"' not in html.split('<main')[1].split("<footer")[0] and "对独立模型中有" in html
+
+
 def test_the_form_that_names_another_model_leads_to_the_pair(http):
     answer = http.get("/reader/rill/trace", params={"with": "reader/headspring"})
     assert answer.headers["location"] == "/reader/rill/trace/reader/headspring"
