@@ -95,5 +95,6 @@ def _decode(model: Model, request: FilmRequest, wide: int) -> int:
         pixels = min(pixels, 256 * 256)
     once = request.frames if model.family.name == "LTX" or model.family.tiled else 4
     scale = min(1.0, model.parts["vae"].elements / 100e6) ** 0.5  # a small one is narrow, too
-    return int(pixels * once * PER_PIXEL[model.family.name] * scale * wide / 4
-               + model.parts["vae"].elements * wide * REORDERED + request.width * request.height * request.frames * DECODED)
+    layers = pixels * once * PER_PIXEL[model.family.name] * scale * wide / 4
+    shown = request.width * request.height * request.frames * DECODED
+    return int(layers + model.parts["vae"].elements * wide * REORDERED + shown)
