@@ -24,12 +24,12 @@ import numpy as np
 
 from headwater.core.errors import HeadwaterError
 from headwater.trace import fingerprint
-from headwater.trace.fingerprint import Fingerprint, unpack
+from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.index_tables import BYTES, KEY_BITS, NEAR, Tables, distances, keys_of
 
 FORMAT = 1
 VECTORS = 128
-ASKED = ((960, KEY_BITS), (40 * fingerprint.NEURONS, 19))
+ASKED = ((960, KEY_BITS), (40 * fingerprint.NEURONS, 18))
 """How many neurons of an upload vote, and bits of a key: where the first finds nobody, the second looks closer."""
 HASHES = 32
 FEWEST_VOTES = 2
@@ -139,9 +139,9 @@ class Index:
         count = int(self._records["count"][head])
         first = self._vectors()[head * VECTORS:head * VECTORS + count]
         every = np.concatenate([p for p in map(_leading, made.layers) if p is not None])
-        apart = (1 - unpack(first) @ unpack(every).T) * (BYTES * 4)
-        nearest = apart.argmin(1)
-        here = apart[np.arange(count), nearest] <= NEAR
+        apart = [distances(every, one[None]) for one in first]
+        nearest = np.array([row.argmin() for row in apart], np.int64)
+        here = np.array([row[n] <= NEAR for row, n in zip(apart, nearest, strict=True)], bool)
         aligned = np.zeros((VECTORS, BYTES), np.uint8)
         aligned[:count][here] = every[nearest[here]]
         return aligned, np.concatenate([here, np.zeros(VECTORS - count, bool)])

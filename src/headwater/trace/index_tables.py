@@ -28,6 +28,9 @@ TAIL = 32_768
 """Keys of each table held in memory before they are written."""
 _MOST = 512
 """Vectors looked at for one key."""
+_SPARED = 2
+"""Where fewer bits than a key has must be in common, so many of the others may differ: two of three unrelated vectors
+are left out before they are fetched, which is most of what a question costs."""
 _CHUNK = 1 << 16
 _NAME = re.compile(r"(\d+)-(\d+)\Z")
 _U64 = np.uint64
@@ -138,10 +141,13 @@ def _near(table: np.ndarray, keys: np.ndarray, asked: np.ndarray, vectors: np.nd
     # The ranges low..low + many, one after another.
     starts = np.repeat(low - np.concatenate([[0], np.cumsum(many)[:-1]]), many)
     places = starts + np.arange(total)
-    who = np.repeat((ordered & _U64(0xFFFFFFFF)).astype(np.int64), many)
+    asking = np.repeat(ordered, many)
     found = []
     for start in range(0, total, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        numbers = (table[places[part]] & _U64(0xFFFFFFFF)).astype(np.int64)
-        found.append(numbers[distances(vectors[numbers], asked[who[part]]) <= NEAR])
+        entries, by = table[places[start:start + _CHUNK]], asking[start:start + _CHUNK]
+        if bits < KEY_BITS:
+            alike = np.bitwise_count((entries ^ by) >> _U64(32)) <= _SPARED
+            entries, by = entries[alike], by[alike]
+        numbers, who = ((keys & _U64(0xFFFFFFFF)).astype(np.int64) for keys in (entries, by))
+        found.append(numbers[distances(vectors[numbers], asked[who]) <= NEAR])
     return np.concatenate(found)
