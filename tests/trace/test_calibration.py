@@ -165,7 +165,8 @@ def test_the_named_cases_say_what_is_expected_where_the_record_is_settled():
 def test_the_forms_of_the_named_cases_are_told_apart_with_one_command(tmp_path):
     """Llama 2 and Yi: one shape, renamed norms, trained apart. MiniCPM and Llama3-V: renamed, a little noise, a vision
     tower."""
-    part = part_of_smollm2(5)
+    whole = part_of_smollm2(5)
+    part = replace(whole, words=whole.words[:12_000], embed=whole.embed[:12_000])
     save_hf(tmp_path / "a/base", part)
     rng = np.random.default_rng(0)
 
