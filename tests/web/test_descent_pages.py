@@ -81,6 +81,9 @@ def test_an_owner_answers_and_both_pages_show_it(http):
 def test_the_whole_tree_is_filtered_and_exported(http):
     html = http.get("/lineage").text
     assert "1 family" in text(html) and 'href="/reader/rill"' in html
+    later = html.split("Not yet read: nothing is known")[1]
+    assert 'href="/reader/bare/lineage"' in later and "reader/bare" not in html.split("without kin here")[-1].split(
+        "Not yet read")[0]
     assert "No family is like that" in http.get("/lineage?q=nothing-like-this").text
     assert "No family is like that" in http.get("/lineage?owner=watershed").text
     assert "1 family" in text(http.get("/lineage?verdict=descends&owner=reader").text)

@@ -136,6 +136,12 @@ def _job_of(trace: Trace, repo: Repo, revision: Oid, states: tuple[str, ...]) ->
     return next((job for job in jobs if wanted.items() <= job.payload.items()), None)
 
 
+def unread(trace: Trace, viewer: Actor, limit: int) -> list[str]:
+    """Models the viewer may read that nobody has read yet, of the first `limit` there are. Nothing is known of them."""
+    return [repo.full_name for repo in trace.records.unread(VERSION, limit=limit)
+            if _find(trace, viewer, repo.full_name) is not None]
+
+
 def read_again(trace: Trace, repo: Repo, revision: Oid, *, by: str) -> Job:
     return enqueue(trace, repo, revision, by=by, again=True)
 

@@ -12,11 +12,12 @@ from fastapi.responses import Response
 from headwater.trace.forest import forest_of
 from headwater.trace.groups import Group, group
 from headwater.trace.judgement import Verdict
+from headwater.trace.lineage import unread
 from headwater.web.family_tree import Drawing, Member, Tie, draw
 from headwater.web.site import VisitorDep, app_of, page
 
 router = APIRouter()
-MODELS, PER_PAGE, DRAWN, ALONE = 2_000, 8, 60, 120
+MODELS, PER_PAGE, DRAWN, ALONE, UNREAD = 2_000, 8, 60, 120, 40
 VERDICTS = [str(v) for v in Verdict if v.kin]
 
 
@@ -34,6 +35,8 @@ def lineage(request: Request, who: VisitorDep, owner: str = "", q: str = "", ver
     verdict = verdict if verdict in VERDICTS else ""
     forest = forest_of(app_of(request).trace, who.actor, owner=owner or None, verdict=verdict or None, limit=MODELS)
     groups, alone = group(forest)
+    closed = {node.id for node in forest.nodes if node.state != "read"}
+    alone, unreadable = [n for n in alone if n not in closed], sorted(closed)
     total = sum(len(g.names) for g in groups) + len(alone)
     wanted = [g for g in groups if (not undeclared or g.undeclared) and _holds(g.names, q)]
     first = max(0, min(p, len(wanted) // PER_PAGE)) * PER_PAGE
@@ -42,11 +45,15 @@ def lineage(request: Request, who: VisitorDep, owner: str = "", q: str = "", ver
     def address(p: int) -> str:
         return "/lineage?" + urlencode({k: v for k, v in (asked | {"p": str(p) if p else ""}).items() if v})
 
+    def named(names: Sequence[str]) -> list[str]:
+        mine = f"{owner.lower()}/" if owner else ""
+        return [name for name in names if q.lower() in name.lower() and name.lower().startswith(mine)][:ALONE]
+
     return page(request, "lineage.html", **asked, verdict_names=VERDICTS, address=address, p=first // PER_PAGE,
                 families=[_drawn(g, q) for g in wanted[first:first + PER_PAGE]], wanted=len(wanted), total=total,
-                further=first + PER_PAGE < len(wanted), alone=[n for n in alone if q.lower() in n.lower()][:ALONE],
-                alone_count=len(alone), more=forest.more, export=urlencode({k: asked[k] for k in ("owner", "verdict")
-                                                                           if asked[k]}))
+                further=first + PER_PAGE < len(wanted), alone=named(alone), alone_count=len(alone), more=forest.more,
+                unreadable=named(unreadable), unread=named(unread(app_of(request).trace, who.actor, UNREAD)),
+                export=urlencode({k: asked[k] for k in ("owner", "verdict") if asked[k]}))
 
 
 def _holds(names: Sequence[str], part: str) -> bool:
