@@ -74,7 +74,7 @@ PAPERS = {
                   "LCMScheduler", "FlowMatchLCMScheduler"},
     "tokenizer": {"T5Tokenizer", "T5TokenizerFast", "LlamaTokenizer", "LlamaTokenizerFast", "CLIPTokenizer",
                   "CLIPTokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast", "ByT5Tokenizer",
-                  "PreTrainedTokenizerFast"},
+                  "PreTrainedTokenizerFast", "TokenizersBackend"},
     "image_processor": {"CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil",
                         "SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil"},
     "guider": {"ClassifierFreeGuidance", "AdaptiveProjectedMixGuidance", "AdaptiveProjectedGuidance"},
