@@ -34,10 +34,10 @@ def rows() -> Iterator[ground.Row]:
 
 def _make(folder: Path) -> object:
     from headwater.trace.make import make_fingerprint
-    from headwater.weights.source import FileSource
+    from headwater.weights.source import MappedSource  # as the process does that makes them for the hub
 
     files = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-    return make_fingerprint(lambda name: FileSource(folder / name), files)
+    return make_fingerprint(lambda name: MappedSource(folder / name), files)
 
 
 def _pass(work: str, folder: Path, rounds: int) -> ground.Row:
