@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+import threading
 import time
+from dataclasses import replace
 
 import c2pa
 import httpx
@@ -25,7 +27,7 @@ from headwater.core.errors import BadInput, EngineFailed, Forbidden, HeadwaterEr
 from headwater.core.film import FilmRequest
 from headwater.core.settings import load
 from headwater.film.credit import ANIMATED_PHOTO, GENERATED_FROM_PHOTO, RECIPE
-from headwater.film.encode import decode, encode, look
+from headwater.film.encode import decode, encode
 from headwater.film.order import Asked, cancel, find, order
 from headwater.film.queue import standings
 from headwater.film_engines.remote_videos import ENGINE
@@ -195,37 +197,6 @@ def test_an_order_goes_out_as_the_clients_of_these_servers_send_it(app, maker):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
-def test_a_server_of_openais_fields_alone_is_sent_no_others(app, maker, tmp_path):
-    declared(app.hub, tmp_path, "plain", url=maker.url, model="m", fields=False, seconds=[4, 8], sizes=["720x1280"])
-    kept = ordered(app, model="local/plain", negative="blur", seconds=5.0)
-    assert [note.partition(" (")[0] for note in kept.asked["notes"][:2]] == ["4 s", "720x1280"]
-    assert "These have no effect there: the negative prompt." in kept.asked["notes"]
-    assert finished(app, kept).state == "done"
-    assert next(iter(maker.orders.values())) == {
-        "prompt": "a boat drifts by", "model": "m", "seconds": "4", "size": "720x1280"}
-
-
-def test_the_film_has_the_size_and_length_that_came(app, maker, tmp_path):
-    encode(drift(9, (66, 34)), tmp_path / "other.mp4", fps=6)
-    maker.video = (tmp_path / "other.mp4").read_bytes()
-    made = finished(app, ordered(app))
-    (tmp_path / "film.mp4").write_bytes(bytes_of(app, made.video))
-    clip = look(tmp_path / "film.mp4")
-    assert (clip.width, clip.height, clip.frames, clip.fps) == (34, 66, 9, 6.0)
-
-
-def test_a_server_that_is_away_is_waited_for(app, maker):
-    maker.ready.clear()
-    kept = ordered(app)
-    until(lambda: maker.orders)
-    maker.close()
-    time.sleep(0.6)
-    maker.again()
-    maker.ready.set()
-    made = finished(app, kept)
-    assert made.state == "done" and maker.posts() == 1
-
-
 def test_a_cancelled_film_is_called_back(app, maker):
     maker.ready.clear()
     kept = ordered(app)
@@ -324,6 +295,44 @@ def test_an_order_changed_while_it_was_held_is_called_back_and_placed_anew(erran
     errands.noted = {"order": "video_here-an-earlier-one", "asked": True, "mark": "", "id": "video_old"}
     maker.orders["video_old"] = {"prompt": "another"}
     assert errands.run().told["order"] == "video_2" and maker.deleted == ["video_old"]
+
+
+def test_a_server_of_openais_fields_alone_is_sent_no_others(errands, maker):
+    (errands.folder / "remote-videos.json").write_text(json.dumps({
+        "url": maker.url, "model": "m", "fields": False, "seconds": [4, 8], "sizes": ["720x1280"]}))
+    normalised = ENGINE.normalise(replace(errands.request, negative="blur", seconds=5.0))
+    assert [note.partition(" (")[0] for note in normalised.notes[:2]] == ["4 s", "720x1280"]
+    assert "These have no effect there: the negative prompt." in normalised.notes
+    errands.request = normalised.request
+    errands.run()
+    assert next(iter(maker.orders.values())) == {"prompt": "a boat", "model": "m", "seconds": "4", "size": "720x1280"}
+
+
+def test_the_film_has_the_size_and_length_that_came(errands, maker, tmp_path):
+    encode(drift(9, (66, 34)), tmp_path / "other.mp4", fps=6)
+    maker.video = (tmp_path / "other.mp4").read_bytes()
+    request = errands.run().request
+    frames = list(ENGINE.frames(request, errands.steps.append, lambda: False))
+    assert (request.width, request.height, request.frames, request.fps) == (34, 66, 9, 6)
+    assert {frame.shape for frame in frames} == {(66, 34, 3)} and len(frames) == 9
+    assert np.abs(np.stack(frames).astype(int) - np.stack(list(decode(tmp_path / "other.mp4")))).max() == 0
+
+
+def test_a_server_that_is_away_is_waited_for(errands, maker):
+    maker.ready.clear()
+
+    def back():
+        maker.ready.set()
+        maker.again()
+
+    def tell(step):
+        if step.stage == "elsewhere" and not errands.steps:
+            errands.steps.append(step)
+            maker.close()
+            threading.Timer(0.3, back).start()
+
+    errands.settings = errands.settings.but(film_remote_wait_s=20)
+    assert errands.run(tell).told["order"] == "video_1" and maker.posts() == 1
 
 
 def test_a_server_that_is_busy_is_asked_again(errands, maker):
