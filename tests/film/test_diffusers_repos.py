@@ -101,6 +101,17 @@ def test_a_model_that_is_said_to_be_distilled_takes_few_steps_and_no_guidance(re
     assert ENGINE.normalise(asked(folder, steps=9)).request.steps == 9
 
 
+def test_what_a_repo_says_of_itself_goes_before_the_family(repo):
+    folder = repo()
+    said = {"width": 96, "height": 80, "frames": 13, "fps": 6, "steps": 12, "guidance": 4.0, "flow_shift": 2.0}
+    (folder / "film.json").write_text(json.dumps(said | {"guidance_rescale": "?", "fps_": 10**9}))
+    can, made = ENGINE.describe(folder), ENGINE.normalise(asked(folder)).request
+    assert (can.size, can.frames, can.fps) == ((96, 80), 13, 6)
+    assert (made.steps, made.guidance, made.extra) == (12, 4.0, {"flow_shift": 2.0})
+    own = ENGINE.normalise(asked(folder, steps=3, guidance=1.5, extra={"flow_shift": 7.0})).request
+    assert (own.steps, own.guidance, own.extra) == (3, 1.5, {"flow_shift": 7.0})
+
+
 @pytest.mark.parametrize(("name", "steps"), [
     ("Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32", 4), ("LTX-Video-0.9.7-distilled", 4), ("FastWan2.2", 4),
     ("wan-4steps-high_noise", 4), ("x-8-step-lora", 8), ("Wan2.1-T2V-1.3B", None), ("made in 50 steps", None)])

@@ -155,8 +155,9 @@ def _paced(model: Model, request: FilmRequest, notes: list[str]) -> FilmRequest:
         raise BadInput(f"guidance: {guidance:g} is not between 0 and 30.")
     if few and request.steps is None:
         notes.append(f"{steps} steps, as {whose} was distilled for.")
-    if few and "flow_shift" not in request.extra and family is WAN:
-        request = replace(request, extra={**request.extra, "flow_shift": model.said.get("flow_shift", 5.0)})
+    shift = model.said.get("flow_shift", 5.0 if few and family is WAN else None)
+    if shift is not None and "flow_shift" not in request.extra:
+        request = replace(request, extra={**request.extra, "flow_shift": shift})
     return replace(request, steps=steps, guidance=guidance)
 
 
