@@ -1,6 +1,6 @@
 # make up    install and serve the hub, with a starter model
 # make test  install what the tests need and run them
-.PHONY: help up install test lint bench calibrate cases soak vendor messages clean
+.PHONY: help up install test lint bench calibrate cases brook soak vendor messages clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -26,7 +26,7 @@ $(VENV)/.tests: pyproject.toml $(VENV)/.installed
 
 test: $(VENV)/.tests ## install what tests need and run them all
 	$(BIN)/python tests/prepare.py
-	$(BIN)/ruff check src tests bench calibrate
+	$(BIN)/ruff check src tests bench calibrate brook
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.tests ## measure beside the peers; writes docs/numbers.md
@@ -37,6 +37,9 @@ calibrate: $(VENV)/.tests ## train models apart and from each other, measure tra
 
 cases: $(VENV)/.tests ## judge the named cases whose weights are at hand (FROM=a folder of owner/name, or https://a-hub)
 	$(BIN)/python -m calibrate cases $(FROM)
+
+brook: $(VENV)/.tests ## train the small film model that comes along, from nothing, and measure it (an hour or two)
+	$(BIN)/python -m brook
 
 soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times, many more requests made up, load, real models
 	HEADWATER_KILLS=1000 $(BIN)/pytest tests/api/test_killed.py

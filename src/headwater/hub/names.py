@@ -14,8 +14,7 @@ RESERVED_OWNERS = frozenset({
     "api", "v1", "docs", "redoc", "openapi.json", "static", "models", "datasets", "spaces", "settings", "jobs",
     "chat", "film", "compare", "trace", "enhance", "new", "upload", "sign-in", "sign-out", "login", "logout",
     "signup", "join", "organizations", "orgs", "users", "admin", "help", "about", "healthz", "metrics",
-    "favicon.ico", "robots.txt", "search", "tree", "tokens", "audit", "lineage", "headwater", "none", "null",
-    "undefined",
+    "favicon.ico", "robots.txt", "search", "tree", "tokens", "audit", "lineage", "none", "null", "undefined",
 })
 _REF = re.compile(r"[A-Za-z0-9._/+@=-]{1,200}\Z")
 # The characters without a shape that real names need: Persian and Indic words and joined emoji hold them. The others
