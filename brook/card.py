@@ -95,10 +95,14 @@ def _share(found: list[float] | None) -> str:
 
 
 def _made(log: list[dict[str, Any]]) -> Iterator[str]:
-    last: dict[str, dict[str, Any]] = {line["part"]: line for line in log}
+    last: dict[str, dict[str, Any]] = {line["part"]: line for line in log if "loss" in line}
     yield ("`make brook` in Headwater's repo does it all again: `brook/world.py` draws the films and says them, "
            "`brook/autoencoder.py` and `brook/denoiser.py` learn, `brook/export.py` writes this folder. Every draw "
            "follows from a seed; `log.jsonl` is the training's log. No film, picture or text of anybody was used.")
+    for line in log:
+        if "note" in line:
+            yield (f"\nAt step {line['step']:,} of the {line['part']}, {line['note']}; the recipe now has this from the "
+                   "first step, so that it gives other weights than these.")
     yield ""
     yield from ("| part | steps | loss at the end | seconds |", "|---|---|---|---|")
     for part, line in last.items():
