@@ -101,8 +101,8 @@ def _made(log: list[dict[str, Any]]) -> Iterator[str]:
            "follows from a seed; `log.jsonl` is the training's log. No film, picture or text of anybody was used.")
     for line in log:
         if "note" in line:
-            yield (f"\nAt step {line['step']:,} of the {line['part']}, {line['note']}; the recipe now has this from the "
-                   "first step, so that it gives other weights than these.")
+            yield (f"\nAt step {line['step']:,} of the {line['part']}, {line['note']}; the recipe now has this from "
+                   "the first step, so that it gives other weights than these.")
     yield ""
     yield from ("| part | steps | loss at the end | seconds |", "|---|---|---|---|")
     for part, line in last.items():
