@@ -86,7 +86,7 @@ SETTINGS: tuple[Setting, ...] = (
             "host named here may be private; empty: no film calls back"),
     Setting("remotes", "", "", "JSON of {URL: key}: where a repo's remote.json may have chats answered, and its "
             "remote-videos.json films made; for Kling's API the key is ACCESS:SECRET", secret=True),
-    Setting("film_remote_wait_s", 600, "s", "a server that makes films and cannot be reached is tried again for so long"),
+    Setting("film_remote_wait_s", 600, "s", "a server that makes films and cannot be reached is tried for so long"),
     Setting("picture_hosts", "", "", "hosts pictures in chats may be fetched from, by commas; * is all public ones"),
     Setting("requests_per_minute", 1200, "", "per token or address beyond loopback; 0 means no limit"),
     Setting("trace_uploads", 1, "", "1: read each uploaded model to find what it comes from; 0: only when asked"),

@@ -292,7 +292,7 @@ disputes = Table(
     sqlite_autoincrement=True,
 )
 
-# What was asked of a closed model to hold it beside one of ours; the id is made of who was asked, and of which revision.
+# What was asked of a closed model to hold it beside one of ours; the id is made of who was asked, and which revision.
 behaviours = Table(
     "behaviours", metadata,
     Column("id", Key, primary_key=True),
