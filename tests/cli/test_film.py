@@ -43,7 +43,7 @@ def test_a_photo_becomes_a_film_that_tells_what_made_it(hw, photo, tmp_path):
 
 
 def test_what_cannot_be_made_is_told_and_leaves_no_file(hw, photo, tmp_path):
-    told = hw("film", str(photo), "zoom", "-o", str(tmp_path / "a.mp4"), "--model", "plain", "--seconds", "99")
+    told = hw("film", "--model", "plain", str(photo), "zoom", "-o", str(tmp_path / "a.mp4"), "--seconds", "99")
     assert told.code == 1 and "At most 30 s" in told.err
     told = hw("film", str(tmp_path / "none.jpg"), "zoom")
     assert told.code == 1 and "no file" in told.err
