@@ -140,9 +140,9 @@ OF_A_FILM = {"-o", "--out", "--photo", "--prompt", "--model", "--seconds", "--si
 
 def _spelled_out(argv: list[str]) -> list[str]:
     """A group alone lists: `headwater jobs` means `headwater jobs list`. `headwater film photo.jpg` makes one."""
-    if argv[:1] == ["film"] and len(argv) > 1 and argv[1] not in GROUPS["film"][1]:
-        if not argv[1].startswith("-") or argv[1].partition("=")[0] in OF_A_FILM:
-            return ["film", "make", *argv[1:]]
+    if argv[:1] == ["film"] and len(argv) > 1 and argv[1] not in GROUPS["film"][1] and (
+            not argv[1].startswith("-") or argv[1].partition("=")[0] in OF_A_FILM):
+        return ["film", "make", *argv[1:]]
     if argv and argv[0] in GROUPS and not {"-h", "--help"} & {*argv} and (len(argv) == 1 or argv[1].startswith("-")):
         return [argv[0], "list", *argv[1:]]
     return argv

@@ -49,7 +49,7 @@ def move(
 
 def pause(film: Annotated[str | None, Parameter(help="The film; left out, the whole line.")] = None, *,
           common: Common = Common()) -> None:
-    """Hold a film: it keeps its place and waits. Without a film, the whole line is paused, by an administrator.
+    """Hold a film: it keeps its place and waits. Without a film, the whole line is paused.
 
     One under way stops at its next step and begins anew when it is resumed; it becomes the same film.
     """

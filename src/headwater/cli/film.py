@@ -71,7 +71,7 @@ def extend(
     model: Annotated[str, Parameter(help="owner/name of a film model; the one that made the film without.")] = "",
     common: Common = Common(),
 ) -> None:
-    """Go on where a film ended: a new film, with the frames of both. Ctrl-C gives it up."""
+    """Go on where a film ended: a new film, with the frames of both."""
     from headwater.cli._hub import path_of, reach
 
     file = Path(film).expanduser()
