@@ -195,7 +195,7 @@ def test_a_revoked_pair_opens_nothing(team_server):
         pair = bob.post("/api/headwater/key-pairs", json={"name": "short"}).json()
         headers = {"Authorization": f"Bearer {signed(pair)}"}
         with httpx.Client(base_url=team_server.url, headers=headers) as client:
-            assert client.get("/v1/videos/image2video").json()["data"] == []
+            assert client.get("/v1/videos/image2video").status_code == 200
             bob.delete(f"/api/headwater/tokens/{pair['name']}")
             assert client.get("/v1/videos/image2video").status_code == 401
     with team_server.client("alice-read") as reader:

@@ -85,7 +85,8 @@ def test_over_http_jobs_are_seen_by_who_started_them_and_by_administrators(team_
 
 def test_the_kinds_of_source_are_listed_with_an_example(open_server):
     sources = httpx.get(f"{open_server.url}/api/headwater/imports").json()
-    assert {s["name"]: s["local"] for s in sources} == {"file": True, "folder": True, "hf": False, "pypi": False}
+    assert {s["name"]: s["local"] for s in sources} == {"file": True, "folder": True, "hf": False, "pypi": False,
+                                                      "shipped": False}
     assert all(s["example"] for s in sources)
 
 

@@ -17,6 +17,7 @@ from brook.cases import COUNTS, cases
 from brook.measure import right
 from brook.sight import see
 
+pytestmark = pytest.mark.xdist_group("torch")  # one worker asks torch for all of them
 REPO = Path(str(files("headwater"))) / "shipped" / "brook"
 
 

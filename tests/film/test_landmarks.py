@@ -44,6 +44,7 @@ def test_landmarks_are_found_and_those_corrected_are_kept_with_the_order(app):
 
 def test_points_that_cannot_be_are_refused_with_the_order_and_not_in_the_job(app):
     actor = owner_actor(app.hub)
+    import_source(app.hub, actor, str(face_nets()), "pypi/mediapipe")
     with pytest.raises(BadInput, match="no point of a face"):
         plan(app.film, actor, Asked(points={"face1.ear": (0.5, 0.5)}), staged(app))
     with pytest.raises(BadInput, match="at most"):

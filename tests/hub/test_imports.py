@@ -411,7 +411,7 @@ def test_every_file_on_the_shelf_is_a_source_with_an_example_it_accepts(tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "path/to/folder").mkdir(parents=True)
     (tmp_path / "path/to/model.gguf").touch()
-    assert SOURCES.names() == ["file", "folder", "hf", "pypi"] and not SOURCES.broken
+    assert SOURCES.names() == ["file", "folder", "hf", "pypi", "shipped"] and not SOURCES.broken
     assert all(source.accepts(source.example) for source in SOURCES)
 
 

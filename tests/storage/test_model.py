@@ -265,4 +265,4 @@ def test_f6_the_store_does_what_its_model_does_and_the_sweep_takes_nothing_named
     open_records(None, tmp_path).close()
     Store.template = tmp_path
     run_state_machine_as_test(Store, settings=settings(
-        max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))
+        max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)))

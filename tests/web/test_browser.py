@@ -207,9 +207,8 @@ def test_a_running_job_is_shown_live_and_cancelled(visit, world):
     world.app.hub.jobs.enqueue("crawl", {}, title="Crawl upstream", by="reader")
     watched = visit()
     watched.open("/jobs")
-    bar = watched.page.locator("progress")
-    bar.wait_for()
-    watched.until("document.querySelector('progress')?.value > 10")
+    watched.page.get_by_role("progressbar", name="Crawl upstream").wait_for()
+    watched.until("document.querySelector('progress[aria-label=\"Crawl upstream\"]')?.value > 10")
     assert violations(watched) == []
     watched.page.get_by_role("button", name="Cancel Crawl upstream").click()
     watched.page.locator("tr", has_text="Crawl upstream").get_by_text("cancelled").wait_for()
