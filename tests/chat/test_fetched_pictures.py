@@ -6,8 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from headwater.chat.pictures import _Checked, _public, fetch
+from headwater.chat.pictures import _Checked, fetch
 from headwater.core.errors import Forbidden, HeadwaterError, Unavailable
+from headwater.core.outward import is_public
 
 
 def get(url: str, *hosts: str) -> bytes:
@@ -66,6 +67,6 @@ def test_the_address_that_was_checked_is_the_one_connected_to():
     assert {place["host"] for place in places} <= {"127.0.0.1", "::1"}
     with pytest.raises(Forbidden):
         asyncio.run(_Checked(["*"]).resolve("localhost", 80))
-    assert _public("8.8.8.8") and _public("2001:4860:4860::8888") and not _public("192.168.1.1")
+    assert is_public("8.8.8.8") and is_public("2001:4860:4860::8888") and not is_public("192.168.1.1")
 
 

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import binascii
 import dataclasses
-import ipaddress
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 from headwater.chat import Chat
 from headwater.chat.types import ChatModel, ChatRequest, UnsupportedParameter
 from headwater.core.errors import BadInput, Forbidden, Unavailable
+from headwater.core.outward import is_public
 from headwater.weights.pictures import BYTES_MAX, PICTURES_MAX, BadPicture, plain
 
 if TYPE_CHECKING:
@@ -128,20 +128,11 @@ def _allow(n: int, url: str, hosts: Sequence[str]) -> None:
         raise Forbidden(f"Picture {n} is at {host}, and this hub fetches no pictures from there.",
                         hint="Send it as a data: URL, or have picture_hosts name the host.")
     try:
-        fine = _public(host)
+        fine = is_public(host)
     except ValueError:  # a name: its addresses are checked where they are looked up
         return
     if not fine:
         raise Forbidden(f"Picture {n} is at {host}, an address that is not public.")
-
-
-def _public(address: str) -> bool:
-    """Raises ValueError for what is no address. An IPv6 address that carries an IPv4 one is not public."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and (
-            found.ipv4_mapped or found.sixtofour or found.teredo or found in ipaddress.ip_network("64:ff9b::/96")):
-        return False
-    return found.is_global and not found.is_multicast
 
 
 class _Checked:
@@ -153,7 +144,7 @@ class _Checked:
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[dict[str, Any]]:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-        if host.lower() not in self._hosts and not all(_public(place[4][0]) for place in found):
+        if host.lower() not in self._hosts and not all(is_public(place[4][0]) for place in found):
             raise Forbidden(f"{host[:200]} has an address that is not public; no picture is fetched from there.")
         return [{"hostname": host, "host": place[4][0], "port": port, "family": place[0], "proto": 0,
                  "flags": socket.AI_NUMERICHOST} for place in found]
