@@ -126,13 +126,17 @@ def _json_vocabulary(data: bytes, name: str) -> Tokens:
     if isinstance(value, list):  # Unigram: [["piece", score], ...]
         pairs = [(entry[0], number) for number, entry in enumerate(value)
                  if isinstance(entry, list) and entry and isinstance(entry[0], str)]
+        tokens, numbers = [token for token, _ in pairs], [number for _, number in pairs]
     elif isinstance(value, dict):
-        pairs = [(token, number) for token, number in value.items() if type(number) is int]
+        tokens, numbers = list(value), list(value.values())
+        if set(map(type, numbers)) != {int}:
+            tokens = [token for token, number in value.items() if type(number) is int]
+            numbers = [number for number in numbers if type(number) is int]
     else:
         raise CorruptFile(f"{name} holds no vocabulary.")
-    pairs += [(entry["content"], entry["id"]) for entry in added if isinstance(entry, dict)
-              and isinstance(entry.get("content"), str) and type(entry.get("id")) is int]
-    return _by_number(pairs, name)
+    more = [(entry["content"], entry["id"]) for entry in added if isinstance(entry, dict)
+            and isinstance(entry.get("content"), str) and type(entry.get("id")) is int]
+    return _by_number(tokens + [token for token, _ in more], numbers + [number for _, number in more], name)
 
 
 def _vocabulary(text: str) -> tuple[object, list[object]]:
@@ -149,15 +153,15 @@ def _vocabulary(text: str) -> tuple[object, list[object]]:
     return found, added if isinstance(added, list) else []
 
 
-def _by_number(pairs: list[tuple[str, int]], name: str) -> Tokens:
-    if not pairs:
+def _by_number(tokens: list[str], numbers: list[int], name: str) -> Tokens:
+    """Of two with one number the later counts."""
+    if not tokens:
         raise CorruptFile(f"{name} holds no tokens.")
-    numbers = [number for _, number in pairs]
     highest = max(numbers)
     if not -1 < highest < MAX_TOKENS or min(numbers) < 0:
         raise CorruptFile(f"{name} numbers its tokens up to {highest}; 0 to {MAX_TOKENS - 1} are read.")
     strings = [b""] * (highest + 1)
-    for token, number in pairs:
+    for token, number in zip(tokens, numbers, strict=True):
         strings[number] = token.encode("utf-8", "replace")
     return from_strings(strings)
 
