@@ -49,8 +49,20 @@ def frames(request: FilmRequest, tell: Callable[[Step], None], should_stop: Call
 
     Raises what the engine raised (BadInput, TooLarge, ...), EngineFailed with its last lines when it died or hung.
     """
+    try:
+        yield from _frames(request, tell, should_stop, memory_bytes, threads, warm)
+    except _Unheard:  # the kept process died while nothing was asked of it, and may not look dead for some moments
+        yield from _frames(request, tell, should_stop, memory_bytes, threads, warm)
+
+
+class _Unheard(EngineFailed):
+    """A process that was kept ended without a word about this film."""
+
+
+def _frames(request: FilmRequest, tell: Callable[[Step], None], should_stop: Callable[[], bool], memory_bytes: int,
+            threads: int, warm: Warm | None) -> Iterator[np.ndarray]:
     worker = warm.take(memory_bytes, threads) if warm else Worker(memory_bytes, threads)
-    ended = False
+    ended = heard = False
     try:
         worker.say(request.to_json().encode() + b"\n")
         step, asked = Step("start", 0, request.frames), False
@@ -59,6 +71,7 @@ def frames(request: FilmRequest, tell: Callable[[Step], None], should_stop: Call
                 asked = True
                 worker.say(b"stop\n")
             kind, data = message or (b"", b"")
+            heard = heard or message is not None
             if message is None:
                 tell(step)
             elif kind == b"F":
@@ -77,8 +90,9 @@ def frames(request: FilmRequest, tell: Callable[[Step], None], should_stop: Call
             else:
                 ended = True
                 return
-        raise EngineFailed(f"The film engine {request.engine} stopped before the film was whole. {worker.tail()}",
-                           hint="Start the film again; the same seed makes the same film.")
+        raise (EngineFailed if heard or not worker.kept else _Unheard)(
+            f"The film engine {request.engine} stopped before the film was whole. {worker.tail()}",
+            hint="Start the film again; the same seed makes the same film.")
     finally:
         if warm:
             warm.give_back(worker, ended)
@@ -87,11 +101,13 @@ def frames(request: FilmRequest, tell: Callable[[Step], None], should_stop: Call
 
 
 class Worker:
-    """The process and what is heard of it. A thread reads, so that silence can be told from work."""
+    """The process and what is heard of it. A thread reads, so that silence can be told from work. kept: it has made
+    films before this one."""
 
     def __init__(self, memory_bytes: int, threads: int = 1, cache: Path | None = None):
         self.limits = (memory_bytes, threads)
         self.longest_s = 0.0
+        self.kept = False
         environment = {"HOME": tempfile.gettempdir(), "PYTHONUTF8": "1", "OMP_NUM_THREADS": str(threads),
                        "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
                        **({"HEADWATER_FILM_CACHE": str(cache)} if cache else {}),
@@ -217,6 +233,7 @@ class Warm:
             worker, self._kept = self._kept, None
             if worker is not None and worker.alive() and worker.limits == (memory_bytes, threads):
                 worker.forget_log()
+                worker.kept = True
                 return worker
             if worker is not None:
                 worker.close()
