@@ -48,6 +48,7 @@ def test_a_film_goes_on_from_its_last_frame_and_names_what_it_extends(app):  # n
     assert joint < 12 * max(step, 1), "what is new begins where the old ended"
     recipe, manifest = recipe_of(bytes_of(app, longer.video))
     assert recipe["extends"]["film"] == first.id and recipe["prompt"] == "zoom in" and recipe["frames"] == 17
+    assert "nothing was generated" in recipe["notice"]
     assert "the film it extends" in [one["title"] for one in manifest["ingredients"]]
     assert "draft" not in longer.receipt
     repeated = finished(app, again(app.film, actor, actor.account, longer, seed=3))
@@ -66,6 +67,7 @@ def test_a_video_that_was_sent_is_gone_on_from_and_deleted_with_its_film(app, tm
     assert (made.receipt["frames"], made.receipt["size"], made.asked["fps"]) == (15, "128x96", 12), made.error
     recipe, _ = recipe_of(bytes_of(app, made.video))
     assert recipe["extends"]["film"] is None and len(recipe["extends"]["sha256"]) == 64
+    assert recipe["notice"] == "The last frame of a film was set in motion; what made that film is not known."
     own = made.asked["extends"]["file"]
     app.film.jobs.stop()
     copy = again(app.film, actor, actor.account, made)

@@ -15,8 +15,9 @@ from headwater.core.errors import BadInput, Busy, Conflict, NotFound, TooLarge
 from headwater.core.settings import load
 from headwater.film.credit import RECIPE
 from headwater.film.encode import look
+from headwater.film.learned import estimate
 from headwater.film.mark import find as find_marks
-from headwater.film.order import Asked, again, cancel, delete, estimate, find, job_of, order, plan
+from headwater.film.order import Asked, again, cancel, delete, find, job_of, order, plan
 from headwater.hub.accounts import owner_actor
 
 

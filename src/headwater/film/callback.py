@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,14 +16,14 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from headwater.core.errors import BadInput, Forbidden, Unavailable
-from headwater.core.outward import addresses, is_public
+from headwater.core.outward import is_public
 from headwater.core.ports import Progress, Work
 from headwater.core.types import KeptFilm
 from headwater.film import Film
+from headwater.film.post import post
 
 KIND = "film-callback"
 URL_MAX = 2_000
-TIMEOUT_S = 10.0
 WAITS_S = (1.0, 5.0, 25.0, 120.0, 600.0)
 """Between one try and the next."""
 
@@ -74,8 +72,13 @@ def callback_job(film: Film, shape: Callable[[KeptFilm], dict[str, Any]], hosts:
         body, why = json.dumps(shape(kept)).encode(), ""
         for number, wait in enumerate((*waits, None)):
             progress(number, len(waits) + 1, stage="tell")
-            status, why = _post(check_url(kept.asked["callback"], hosts), body, hosts)
-            if status is not None and 200 <= status < 300:
+            parts = check_url(kept.asked["callback"], hosts)
+            try:
+                status, _ = post(parts, body, hosts)
+                why = f"it answered {status}"
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                status, why = 0, str(error) if type(error) is OSError else type(error).__name__
+            if 200 <= status < 300:
                 return {"status": status, "tries": number + 1}
             if wait is not None:
                 _sleep(wait, partial(progress, number, len(waits) + 1, stage="wait"))
@@ -90,25 +93,3 @@ def _sleep(seconds: float, look: Callable[[], object]) -> None:
     while (left := end - time.monotonic()) > 0:
         look()
         time.sleep(min(0.5, left))
-
-
-def _post(parts: SplitResult, body: bytes, hosts: Sequence[str]) -> tuple[int | None, str]:
-    """(the status, None when there was none; what went wrong)."""
-    host, https = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if https else 80)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    why = "its name has no public address"
-    for address in addresses(host, port, hosts):
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-        try:
-            raw = socket.create_connection((address, port), TIMEOUT_S)
-            connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=host) if https else raw
-            connection.request("POST", path, body, {"Content-Type": "application/json", "User-Agent": "headwater",
-                                                    "Host": parts.netloc})
-            status = connection.getresponse().status
-            return status, f"it answered {status}"
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            why = type(error).__name__
-        finally:
-            connection.close()
-    return None, why

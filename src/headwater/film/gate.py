@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import socket
-import ssl
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +18,13 @@ from urllib.parse import urlsplit
 
 from headwater.core.errors import Busy, Forbidden, HeadwaterError, TooLarge, Unavailable
 from headwater.core.film import FilmRequest
-from headwater.core.outward import addresses
 from headwater.core.types import Account, Actor
 from headwater.film import Film
 from headwater.film.badge import WORDS
+from headwater.film.post import post
 
 LIST_MAX, PATTERNS_MAX, PATTERN_MEMORY = 1_000_000, 10_000, 1 << 20
-TIMEOUT_S, ANSWER_MAX = 10.0, 65_536
+ANSWER_MAX = 65_536
 DAY_S = 86_400
 
 
@@ -123,35 +121,12 @@ def _asked(url: str, request: FilmRequest, account: Account) -> dict[str, Any]:
                        "model": request.model or f"headwater/{request.engine}", "account": account.name,
                        "pictures": [one.digest for one in request.pictures]}).encode()
     try:
-        said = json.loads(_post(url, body))
+        parts = urlsplit(url)
+        status, answer = post(parts, body, [parts.hostname or ""], read=ANSWER_MAX)  # it may be private: it was named
+        said = json.loads(answer) if status == 200 else None
     except (OSError, http.client.HTTPException, ValueError, HeadwaterError):
         said = None
     if not isinstance(said, dict):
         raise Unavailable("What checks the words of films did not answer, so no film can be ordered.",
                           hint="Try again in a moment.")
     return said
-
-
-def _post(url: str, body: bytes) -> bytes:
-    """One request, no redirect followed, no proxy asked. Raises OSError, HTTPException, ValueError."""
-    parts = urlsplit(url)
-    host, https = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if https else 80)
-    found = addresses(host, port, [host])  # the owner named it, so it may be private
-    if not found or parts.scheme not in ("http", "https"):
-        raise OSError("no address")
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-    try:
-        raw = socket.create_connection((found[0], port), TIMEOUT_S)
-        connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=host) if https else raw
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": "application/json", "User-Agent": "headwater",
-                   "Host": parts.netloc.rpartition("@")[2]}
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        data = answer.read(ANSWER_MAX + 1)
-        if answer.status != 200 or len(data) > ANSWER_MAX:
-            raise ValueError("no answer to the question")
-        return data
-    finally:
-        connection.close()

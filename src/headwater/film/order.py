@@ -29,7 +29,6 @@ from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFi
 from headwater.film import Film
 from headwater.film.elsewhere import admit, kind_of
 from headwater.film.gate import admit_order, count_order, uncount_order
-from headwater.film.learned import estimate as estimate
 from headwater.film.parts import bare, laid_out, pinned
 
 PROMPT_MAX = 4_000
@@ -312,9 +311,12 @@ def _pictures(asked: Asked, photo: Staged | None) -> tuple[Picture, ...]:
     return (*first, Picture("last", Path(asked.last.path), asked.last.digest)) if asked.last else first
 
 
+def title_of(kept: KeptFilm) -> str:
+    return f"Film: {kept.asked['prompt'][:60] or kept.asked['engine']}"
+
+
 def _enqueue(film: Film, kept: KeptFilm, by: str) -> KeptFilm:
-    title = f"Film: {kept.asked['prompt'][:60] or kept.asked['engine']}"
-    job = film.jobs.enqueue(kind_of(film, kept.asked["engine"]), {"film_id": kept.id}, title=title, by=by,
+    job = film.jobs.enqueue(kind_of(film, kept.asked["engine"]), {"film_id": kept.id}, title=title_of(kept), by=by,
                             key=kept.id)
     return film.films.update(kept.id, job_id=job.id) or kept
 

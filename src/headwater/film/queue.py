@@ -15,7 +15,7 @@ from headwater.core.types import Account, Actor, Job, JobState, KeptFilm
 from headwater.film import Film
 from headwater.film.elsewhere import HERE, THERE
 from headwater.film.learned import Learned
-from headwater.film.order import asked_again, checked, find, forget, plain, settled
+from headwater.film.order import asked_again, checked, find, forget, plain, settled, title_of
 
 LINES = (HERE, THERE)
 CHANGEABLE = frozenset({"prompt", "negative", "seconds", "fps", "size", "steps", "guidance", "seed", "preset",
@@ -164,10 +164,6 @@ def change(film: Film, actor: Actor, account: Account, kept: KeptFilm, changes: 
     if new.job_id:
         film.jobs.rename(new.job_id, title_of(new))
     return new
-
-
-def title_of(kept: KeptFilm) -> str:
-    return f"Film: {kept.asked['prompt'][:60] or kept.asked['engine']}"
 
 
 def _changed() -> HeadwaterError:

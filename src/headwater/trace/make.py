@@ -27,7 +27,6 @@ from headwater.trace.fingerprint import (
     pack,
 )
 from headwater.trace.folding import Folding, centred, folding_of, is_centred
-from headwater.trace.folding import gain_of as gain_of
 from headwater.trace.frame import Anchors, Frame, build_frame, find_anchors
 from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Layer, Matrix, Roles, find_roles, layer_key

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headwater.trace.folding import gain_of
 from headwater.trace.judgement import Evidence
-from headwater.trace.make import gain_of
 from headwater.trace.reader import Reader
 from headwater.trace.roles import Matrix, Roles
 from headwater.trace.said import said

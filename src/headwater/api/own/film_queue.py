@@ -30,8 +30,8 @@ ASKED = ("engine", "model", "revision", "prompt", "negative", "seconds", "fps", 
 
 class Waits(BaseModel):
     """place: 1 is the next to be made, 0 is being made; of: how many wait. Films that other servers make have a line of
-    their own. left_s: seconds until it is made, those
-    before it included; null while that is not known, or it is held."""
+    their own. left_s: seconds until it is made, those before it included; null while that is not known, or it is held.
+    """
 
     place: int
     of: int

@@ -17,8 +17,9 @@ from headwater.core.film import AXES, Capabilities, Point
 from headwater.core.types import Access, Actor, KeptFilm, Staged
 from headwater.film import Film
 from headwater.film.landmarks import find_points
+from headwater.film.learned import estimate
 from headwater.film.models import find_all
-from headwater.film.order import BUILT_IN, PHOTO_MAX, estimate, offered, order, plan
+from headwater.film.order import BUILT_IN, PHOTO_MAX, offered, order, plan
 from headwater.film.queue import go_on_all, pause_all
 from headwater.web.pages._film import film_of, forget, form_of, person
 from headwater.web.pages._film_form import asked_of
