@@ -31,9 +31,10 @@ from headwater.chat.models import find as find_model
 from headwater.chat.types import ChatModel, ChatRequest
 from headwater.core.errors import BadInput, ModelNotFound, NotFound, Unavailable
 from headwater.core.events import REPO_DELETED, REVISION_STORED
-from headwater.core.ports import Archive, Progress, Work
+from headwater.core.ports import Archive
 from headwater.core.settings import Settings
 from headwater.core.types import Actor, Commit, Event, Kind, Oid, Repo, Search, Snapshot
+from headwater.core.work import Progress, Work
 from headwater.engines import ENGINES
 from headwater.film import Film
 from headwater.film.callback import KIND as CALLBACK

@@ -24,9 +24,9 @@ from headwater.chat.form import Form
 from headwater.chat.form_probe import Trial
 from headwater.chat.types import ChatModel, Started
 from headwater.core.errors import BadInput, CorruptFile, EngineFailed
-from headwater.core.ports import Cancelled
 from headwater.core.settings import load
 from headwater.core.types import ANYONE
+from headwater.core.work import Cancelled
 from headwater.engines import ENGINES, _forms
 from headwater.weights.gguf import read_header
 from headwater.weights.source import FileSource

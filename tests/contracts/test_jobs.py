@@ -1,4 +1,4 @@
-"""The contract of core.ports.Jobs, on SQLite and on PostgreSQL, with real threads and a process really killed."""
+"""The contract of core.work.Jobs, on SQLite and on PostgreSQL, with real threads and a process really killed."""
 
 import contextlib
 import os

@@ -17,8 +17,8 @@ from headwater.core.errors import (
     RepoNotFound,
     Unavailable,
 )
-from headwater.core.events import REPO_DELETED, REVISION_STORED
-from headwater.core.ports import Accounts, Bus, History, Holdings, Repos, Responses, Spending
+from headwater.core.events import REPO_DELETED, REVISION_STORED, Bus
+from headwater.core.ports import Accounts, History, Holdings, Repos, Responses, Spending
 from headwater.core.types import ANYONE, EMPTY_TREE, Access, Actor, Card, Kind, Search
 from headwater.storage.records import open_records
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from headwater.core.errors import BadInput, CorruptFile, EngineFailed, NotFound, Unavailable
-from headwater.core.ports import Cancelled
 from headwater.core.settings import load
+from headwater.core.work import Cancelled
 from headwater.engines import _build, _march, _native
 from headwater.engines._build import Source
 

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from headwater.core.errors import BadInput, Busy, Conflict, CorruptFile, Unavailable
-from headwater.core.ports import Cancelled, Progress
 from headwater.core.settings import load
 from headwater.core.types import Access, Kind
+from headwater.core.work import Cancelled, Progress
 from headwater.hub import Hub
 from headwater.hub.accounts import create_org, create_user, issue_token, owner_actor, set_role, sign_in
 from headwater.hub.backup import MARK, BackedUp, Restored, backup, check_whole, restore

@@ -30,8 +30,8 @@ from headwater.core.errors import (
     NotSignedIn,
     Unavailable,
 )
-from headwater.core.ports import Cancelled
 from headwater.core.types import ANYONE, Actor, EntryKind, Kind, Repo
+from headwater.core.work import Cancelled
 from headwater.hub import Hub, browse
 from headwater.hub import repos as repo_verbs
 from headwater.hub.accounts import create_user

@@ -14,8 +14,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from pickle_samples import EVIL, PACKERS, SEVEN_ZIP, STATE, TEXT_EVIL, stack_calls, torch_legacy, torch_tar, torch_zip
 from server import fresh
 
-from headwater.core.ports import Cancelled
 from headwater.core.types import Actor, Finding, Repo
+from headwater.core.work import Cancelled
 from headwater.hub import Hub, scan
 from headwater.hub.browse import files, resolve
 from headwater.hub.commit import Add, Copy, Delete, commit

@@ -10,9 +10,9 @@ from trace_made import made, noisy, permuted, print_of, rotated, save_gguf, save
 
 from headwater.app import open_app
 from headwater.core.errors import NotFound
-from headwater.core.ports import Cancelled
 from headwater.core.settings import load
 from headwater.core.types import ANYONE, Access, Actor, Kind
+from headwater.core.work import Cancelled
 from headwater.hub import repos as repo_verbs
 from headwater.hub.accounts import create_user, local_owner, owner_actor
 from headwater.hub.commit import Add, commit

@@ -13,7 +13,7 @@ import pytest
 from trace_made import made, print_of, save_gguf, save_hf
 
 from headwater.core.errors import Unavailable
-from headwater.core.ports import Cancelled
+from headwater.core.work import Cancelled
 from headwater.trace import reading
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.reading import CannotRead, ModelFile, digest_of, folder_files, model_files, read_apart

@@ -21,9 +21,9 @@ from headwater.chat.form import Form
 from headwater.chat.process import WorkerProcess, build_in, settings_for, threads
 from headwater.chat.types import ChatModel
 from headwater.core.errors import BadInput, DiskFull, EngineFailed
-from headwater.core.ports import Progress
 from headwater.core.settings import Settings
 from headwater.core.types import Snapshot
+from headwater.core.work import Progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

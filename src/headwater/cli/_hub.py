@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from headwater.app import App
     from headwater.cli._common import Common
-    from headwater.core.ports import Progress
+    from headwater.core.work import Progress
     from headwater.hub.backup import Restored
 
 RUN_FILE, LOCK_FILE = "headwater.run", "headwater.lock"

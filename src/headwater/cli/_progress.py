@@ -15,7 +15,7 @@ FINAL = ("done", "failed", "cancelled")
 
 
 class Bar:
-    """Called with what a job or a verb says of itself (core.ports.Progress)."""
+    """Called with what a job or a verb says of itself (core.work.Progress)."""
 
     def __init__(self, title: str, *, quiet: bool = False):
         self._title, self._quiet = title, quiet

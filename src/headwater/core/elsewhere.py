@@ -20,7 +20,7 @@ from headwater.core.settings import Settings
 class Errand:
     """order: a name for this film that no other has, so that an order can be recognised. room: a folder for files, gone
     when the film is kept. noted: what `note` was told last, in this life of the hub or one before; `note` returns once
-    that is kept. tell raises core.ports.Cancelled: with ("cancel",) when nobody wants the film any more, otherwise
+    that is kept. tell raises core.work.Cancelled: with ("cancel",) when nobody wants the film any more, otherwise
     because the hub stops and will begin again."""
 
     order: str

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from headwater.core.errors import CorruptFile, DiskFull, Unavailable
-from headwater.core.ports import Progress
 from headwater.core.processor import processor
+from headwater.core.work import Progress
 from headwater.engines import _march, _native
 from headwater.engines._native import Native
 from headwater.engines._trial import trial

@@ -22,7 +22,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from headwater.core.errors import Unavailable
-from headwater.core.ports import Progress
+from headwater.core.work import Progress
 
 WIDTH, INNER, HEADS, WORDS = 256, 512, 4, 320
 LAYERS = (("Q4_0", "Q8_0", "F16", "Q4_1", "Q4_K", "Q6_K", "BF16"),

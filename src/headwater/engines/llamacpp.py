@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headwater.core.errors import CorruptFile
-from headwater.core.ports import Progress
 from headwater.core.settings import Settings
 from headwater.core.types import Snapshot
+from headwater.core.work import Progress
 from headwater.engines import _forms, _native, _worker
 from headwater.engines._overrides import Overrides, corrections
 from headwater.weights.adapter import adapter_of

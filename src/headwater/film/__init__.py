@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.film import FilmEngine
-from headwater.core.ports import Blobs, Files, Films, FilmVotes, Jobs
+from headwater.core.ports import Blobs, Files, Films, FilmVotes
 from headwater.core.settings import Settings
 from headwater.core.shelf import Shelf
 from headwater.core.types import Account, Actor, Commit, Repo, Snapshot, Staged
+from headwater.core.work import Jobs
 from headwater.film.process import Warm
 
 

@@ -17,8 +17,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from headwater.core.errors import BadInput, Forbidden, Unavailable
 from headwater.core.outward import is_public
-from headwater.core.ports import Progress, Work
 from headwater.core.types import KeptFilm
+from headwater.core.work import Progress, Work
 from headwater.film import Film
 from headwater.film.post import post
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from headwater.core.errors import Conflict, HeadwaterError, NotFound
 from headwater.core.film import Brush, FilmRequest, Picture, Step, is_warm, work_of
-from headwater.core.ports import Cancelled, Progress, Work
 from headwater.core.types import Account, Digest, KeptFilm
+from headwater.core.work import Cancelled, Progress, Work
 from headwater.film import Film, credit
 from headwater.film.badge import WORDS, drawn
 from headwater.film.callback import announce

@@ -18,8 +18,8 @@ import numpy as np
 
 from headwater.core.errors import HeadwaterError, NotFound
 from headwater.core.film import PIXELS_MAX
-from headwater.core.ports import Progress, Work
 from headwater.core.types import Account, Job, KeptFile, KeptFilm
+from headwater.core.work import Progress, Work
 from headwater.film import Film
 from headwater.film.encode import decode
 from headwater.film.measures import measure

@@ -15,7 +15,8 @@ TIMEOUT_S = 10.0
 
 def post(parts: SplitResult, body: bytes, named: Collection[str], *, read: int = 0) -> tuple[int, bytes]:
     """(status, at most `read` bytes of the answer). named: hosts that may have private addresses, because who runs the
-    hub named them. Raises OSError, HTTPException or ValueError when no address answered, or the URL is of another scheme."""
+    hub named them. Raises OSError, HTTPException or ValueError when no address answered or the URL is of another
+    scheme."""
     if parts.scheme not in ("http", "https"):
         raise ValueError("only http and https are asked")
     host, https = parts.hostname or "", parts.scheme == "https"

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headwater.core.ports import Accounts, Blobs, Bus, Differences, History, Holdings, Jobs, Repos
+from headwater.core.events import Bus
+from headwater.core.ports import Accounts, Blobs, Differences, History, Holdings, Repos
 from headwater.core.settings import Settings
+from headwater.core.work import Jobs
 from headwater.hub.throttle import Throttle
 
 

@@ -26,8 +26,9 @@ from typing import Any
 
 from headwater import __version__
 from headwater.core.errors import BadInput, Conflict, CorruptFile, Unavailable
-from headwater.core.ports import Archive, Blobs, Progress
+from headwater.core.ports import Archive, Blobs
 from headwater.core.types import Digest
+from headwater.core.work import Progress
 from headwater.hub import Hub
 from headwater.hub.backup_files import Source, Target, blob_name, open_source, open_target
 from headwater.hub.intake import Intake, disk_error

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headwater.core.errors import Busy, CorruptFile, HeadwaterError, NotFound
-from headwater.core.ports import Differences, Progress, Work
+from headwater.core.ports import Differences
 from headwater.core.types import Delta, Digest, Entry, Kind, Oid, Pair, Repo, Search
+from headwater.core.work import Progress, Work
 from headwater.hub import Hub
 from headwater.hub.accounts import owner_actor
 from headwater.hub.browse import files, resolve

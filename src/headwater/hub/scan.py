@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from headwater.core.errors import CorruptFile, TooLarge, Unavailable
-from headwater.core.ports import Progress, Work
 from headwater.core.types import Commit, Digest, Entry, EntryKind, Finding, Repo
+from headwater.core.work import Progress, Work
 from headwater.hub import Hub, browse
 from headwater.weights import jsontext, pickles, sniff
 from headwater.weights.read import HEADER_ENDINGS

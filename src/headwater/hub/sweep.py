@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import Busy, Damaged
-from headwater.core.ports import Progress
 from headwater.core.types import Digest
+from headwater.core.work import Progress
 from headwater.hub import Hub
 from headwater.hub.descent import free_bases
 from headwater.hub.snapshot import forget_snapshots

@@ -1,4 +1,4 @@
-"""Jobs on threads of this process, remembered in the database (core.ports.Jobs).
+"""Jobs on threads of this process, remembered in the database (core.work.Jobs).
 
 One thread keeps watch: it claims queued jobs, writes progress and the sign of life, hears of cancels, and
 takes over jobs whose process died. Each running job has a thread of its own. It knows no kind of work, and
@@ -20,8 +20,8 @@ from sqlalchemy import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from headwater.core.errors import BadInput, HeadwaterError
-from headwater.core.ports import Cancelled, Work
 from headwater.core.types import Job, JobState
+from headwater.core.work import Cancelled, Work
 from headwater.jobs.ledger import Beat, Database, Ledger, Point
 from headwater.jobs.line import Rule
 from headwater.jobs.owners import new_owner, surely_dead
@@ -57,7 +57,7 @@ class LocalJobs:
         self._last_beat = 0.0
         self.owner = new_owner()
 
-    # --- the verbs of core.ports.Jobs
+    # --- the verbs of core.work.Jobs
 
     def register(self, kind: str, work: Work, *, at_once: int = 1, fair: bool = False) -> None:
         self._works[kind] = (work, at_once)

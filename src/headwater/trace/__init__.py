@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwater.core.ports import Jobs, Lineage, Repos
+from headwater.core.ports import Lineage, Repos
 from headwater.core.types import Actor, Oid, Repo
+from headwater.core.work import Jobs
 
 if TYPE_CHECKING:
     from headwater.trace.forest import Forests

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from headwater.core.ports import Progress, Work
 from headwater.core.types import Edge, Kept, Mixed
+from headwater.core.work import Progress, Work
 from headwater.trace import Trace, adapters_in_hub
 from headwater.trace.judgement import Judgement
 from headwater.trace.merges import MOST_CANDIDATES, PART, Mixture, with_mixture

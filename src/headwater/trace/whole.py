@@ -13,8 +13,8 @@ from hashlib import sha256
 from typing import Any
 
 from headwater.core.errors import CorruptFile
-from headwater.core.ports import Progress, Work
 from headwater.core.types import Actor, Job, Oid, Repo, Whole
+from headwater.core.work import Progress, Work
 from headwater.trace import Trace
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judgement import Judgement

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from headwater.core.errors import CorruptFile
-from headwater.core.ports import Progress, Work
 from headwater.core.types import ANYONE, Edge, Job, Kept, Oid, Repo
+from headwater.core.work import Progress, Work
 from headwater.trace import Trace, adapters_in_hub, judgement, mixing
 from headwater.trace.declared import bases_of
 from headwater.trace.fingerprint import VERSION, Fingerprint

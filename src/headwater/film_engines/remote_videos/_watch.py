@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from headwater.core.elsewhere import Errand
 from headwater.core.errors import EngineFailed, HeadwaterError, NotFound
 from headwater.core.film import FilmRequest, Step
-from headwater.core.ports import Cancelled
+from headwater.core.work import Cancelled
 from headwater.film_engines.remote_videos._api import Api, Later, Seen
 from headwater.film_engines.remote_videos._wire import Lost, Unsent, pause
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import BadInput, DiskFull, NotSignedIn, RepoExists, TooLarge
-from headwater.core.ports import Progress, Work
 from headwater.core.types import Access, Actor, Commit, Entry, Job, Kind, Repo, Staged
+from headwater.core.work import Progress, Work
 from headwater.hub import Hub
 from headwater.hub.access import find_repo, may_create_in, need_admin, need_scope
 from headwater.hub.browse import files, resolve

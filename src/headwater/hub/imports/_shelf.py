@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headwater.core.errors import BadInput
-from headwater.core.ports import Progress
 from headwater.core.shelf import Shelf
 from headwater.core.types import Actor, Digest, Kind, Oid, Staged
+from headwater.core.work import Progress
 from headwater.hub import Hub
 
 

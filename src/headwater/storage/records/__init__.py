@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from headwater.core.events import Bus
 from headwater.core.ports import (
     Accounts,
     Behaviours,
-    Bus,
     Conversations,
     Deltas,
     Files,
