@@ -5,7 +5,7 @@ import json
 
 import gguf
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_models import smollm2_gguf
 
@@ -52,6 +52,16 @@ def test_tokenizer_json_gives_vocabulary_and_added_tokens_by_number():
     assert found.text(42) == b"<|end|>"
     assert found.text(40) == b""
     assert found.canonical(1) == b" fill1"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.text(st.characters(codec="utf-8") | st.just("\ud800"), max_size=6), st.integers(0, 30),
+                       min_size=1))
+def test_any_strings_are_told_apart_by_their_numbers_and_of_two_with_one_number_the_later_counts(vocabulary):
+    found = tokens.read_tokens("vocab.json", json.dumps(vocabulary).encode())
+    expected = {number: token.encode("utf-8", "replace") for token, number in vocabulary.items()}
+    assert len(found) == max(expected) + 1
+    assert [found.text(n) for n in range(len(found))] == [expected.get(n, b"") for n in range(len(found))]
 
 
 def test_a_unigram_vocabulary_is_a_list_with_scores():

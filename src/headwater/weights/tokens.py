@@ -160,10 +160,14 @@ def _by_number(tokens: list[str], numbers: list[int], name: str) -> Tokens:
     highest = max(numbers)
     if not -1 < highest < MAX_TOKENS or min(numbers) < 0:
         raise CorruptFile(f"{name} numbers its tokens up to {highest}; 0 to {MAX_TOKENS - 1} are read.")
-    strings = [b""] * (highest + 1)
-    for token, number in zip(tokens, numbers, strict=True):
-        strings[number] = token.encode("utf-8", "replace")
-    return from_strings(strings)
+    # Encoded in one go; a byte that is no continuation begins a character, and how many each token has is known.
+    raw = np.frombuffer("".join(tokens).encode("utf-8", "replace"), np.uint8)
+    characters = np.append(np.flatnonzero(raw & 0xC0 != 0x80), len(raw))
+    ends = characters[np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)))]
+    starts, stops = np.zeros((2, highest + 1), np.int64)
+    starts[numbers] = np.append(0, ends[:-1])
+    stops[numbers] = ends
+    return Tokens(raw, starts, stops)
 
 
 # --- SentencePiece: a protocol buffer whose field 1 repeats, each a message whose field 1 is the piece
