@@ -43,10 +43,28 @@ def trained(folder: Path) -> dict[str, object]:
         for shard in folder.glob("latents-*.npz"):
             (place / shard.name).symlink_to(shard)
         for stop in stops:
-            spoken = denoiser.train(place, log, Course("denoiser", 3, 1e-3, 1), 2, stop, compiled=False)
+            spoken = denoiser.train(place, log, Course("denoiser", 3, 1e-3, 1, whole=denoiser.COURSE.whole), 2, stop,
+                                    compiled=False)
         found["autoencoder"].append(digest(model))
         found["denoiser"].append(digest(spoken))
     return found
+
+
+def heard() -> float:
+    """How far the transformer as it is trained is from diffusers' own, which is handed 512 words: greatest difference
+    beside the greatest number."""
+    spoken, plain = denoiser.Spoken(), denoiser.WanTransformer3DModel(**denoiser.TRANSFORMER)
+    with torch.no_grad():
+        for weights in spoken.transformer.parameters():
+            weights.add_(0.02 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(weights.numel())))
+        plain.load_state_dict(spoken.transformer.state_dict())
+        latents, times = torch.randn(2, denoiser.LATENT, 5, 8, 8), torch.tensor([300.0, 900.0])
+        said = ["a red circle drifts left", ""]
+        read = spoken.words(said, padding="max_length", max_length=denoiser.WORDS, return_tensors="pt")
+        words = spoken.text(read.input_ids, read.attention_mask).last_hidden_state * read.attention_mask[..., None]
+        padded = torch.nn.functional.pad(words, (0, 0, 0, denoiser.PADDED - denoiser.WORDS))
+        expected = plain(latents, times, padded, return_dict=False)[0]
+        return float((spoken(latents, times, said) - expected).abs().max() / expected.abs().max())
 
 
 def digest(module: torch.nn.Module) -> str:
@@ -58,5 +76,5 @@ def digest(module: torch.nn.Module) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    out = {"clips": clips(Path(sys.argv[1])), "trained": trained(Path(sys.argv[2]))}
+    out = {"clips": clips(Path(sys.argv[1])), "trained": trained(Path(sys.argv[2])), "heard": heard()}
     print(json.dumps(out))

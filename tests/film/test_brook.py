@@ -103,3 +103,7 @@ def test_a_film_from_a_photo_begins_with_it(in_torch):
 def test_training_that_was_stopped_ends_where_an_unbroken_one_does(in_torch, part):
     unbroken, stopped = in_torch["trained"][part]
     assert unbroken == stopped
+
+
+def test_what_is_trained_is_the_transformer_that_diffusers_runs(in_torch):
+    assert in_torch["heard"] < 1e-4
