@@ -193,7 +193,7 @@ class _Pass:
                 stored = Matrix(matrix.tensor)
                 rows = self.reader.corner(stored, hashes.probed_rows(stored.shape[0]), LATTICE_NUMBERS)
                 lattice[role] = round(hashes.lattice(rows), 4)
-                if role in ("gate", "up"):
+                if role in ("gate", "up") and matrix != stored:
                     rows = self.reader.corner(matrix, hashes.probed_rows(matrix.shape[0]), hashes.ROW_SIGNS)
                 raw[role] = hashes.row_signs(rows)
         return raw, lattice
