@@ -110,7 +110,7 @@ def _listen(orders: queue.Queue[_Order]) -> None:
 
 
 def _fail(out: BinaryIO, error: HeadwaterError) -> None:
-    _send(out, b"E", json.dumps({"code": error.code, "message": str(error), "hint": error.hint}).encode())
+    _send(out, b"E", json.dumps({"code": error.code, "message": error.message, "hint": error.hint}).encode())
 
 
 def _send(out: BinaryIO, kind: bytes, data: bytes) -> None:

@@ -15,7 +15,8 @@ class Family:
     """steps, by preset; guidance; fps, size, frames: what the models were trained for. few: (steps, guidance) of a
     distilled one. classes: pipeline class by kind. embeds: what encode_prompt returns, by the names the pipeline is
     called with; "negative_" goes before each for the other prompt. batched: both prompts in one forward. tiled: decoded
-    by tiles. encodes_with: parts without words that encode_prompt's pipeline cannot be made without."""
+    by tiles. encodes_with: parts without words that encode_prompt's pipeline cannot be made without. made_of: classes
+    of the transformer and the autoencoder; needs: what else an index must name."""
 
     name: str
     steps: tuple[int, int, int]
@@ -26,28 +27,38 @@ class Family:
     few: tuple[int, float]
     classes: dict[str, str]
     embeds: tuple[str, ...]
+    made_of: tuple[str, str]
     negative: bool = True
     batched: bool = False
     tiled: bool = False
     encodes_with: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("text_encoder", "tokenizer", "scheduler")
 
+
+TWO_TEXTS = ("text_encoder", "tokenizer", "scheduler", "text_encoder_2", "tokenizer_2")
+OF_LTX = ("LTXVideoTransformer3DModel", "AutoencoderKLLTXVideo")
 
 WAN = Family("Wan", (20, 30, 50), 5.0, 16, (832, 480), 81, (4, 1.0),
-             {"t2v": "WanPipeline", "i2v": "WanImageToVideoPipeline"}, ("prompt_embeds",))
+             {"t2v": "WanPipeline", "i2v": "WanImageToVideoPipeline"}, ("prompt_embeds",),
+             ("WanTransformer3DModel", "AutoencoderKLWan"))
 LTX = Family("LTX", (20, 30, 50), 3.0, 24, (704, 480), 121, (8, 1.0),
              {"t2v": "LTXPipeline", "i2v": "LTXImageToVideoPipeline"}, ("prompt_embeds", "prompt_attention_mask"),
-             batched=True)
+             OF_LTX, batched=True)
 LTX_CONDITION = Family("LTX", (20, 30, 50), 3.0, 24, (704, 480), 121, (8, 1.0),
                        {"t2v": "LTXConditionPipeline", "i2v": "LTXConditionPipeline"},
-                       ("prompt_embeds", "prompt_attention_mask"), batched=True)
+                       ("prompt_embeds", "prompt_attention_mask"), OF_LTX, batched=True)
 COG = Family("CogVideoX", (30, 50, 50), 6.0, 8, (720, 480), 49, (8, 1.0),
-             {"t2v": "CogVideoXPipeline", "i2v": "CogVideoXImageToVideoPipeline"}, ("prompt_embeds",), batched=True)
+             {"t2v": "CogVideoXPipeline", "i2v": "CogVideoXImageToVideoPipeline"}, ("prompt_embeds",),
+             ("CogVideoXTransformer3DModel", "AutoencoderKLCogVideoX"), batched=True)
 HUNYUAN = Family("HunyuanVideo", (20, 30, 50), 6.0, 24, (960, 544), 61, (6, 6.0), {"t2v": "HunyuanVideoPipeline"},
-                 ("prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask"), negative=False, tiled=True)
+                 ("prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask"),
+                 ("HunyuanVideoTransformer3DModel", "AutoencoderKLHunyuanVideo"), negative=False, tiled=True,
+                 needs=TWO_TEXTS)
 HUNYUAN_15 = Family("HunyuanVideo 1.5", (20, 30, 50), 6.0, 24, (848, 480), 121, (8, 1.0),
                     {"t2v": "HunyuanVideo15Pipeline", "i2v": "HunyuanVideo15ImageToVideoPipeline"},
-                    ("prompt_embeds", "prompt_embeds_mask", "prompt_embeds_2", "prompt_embeds_mask_2"), tiled=True,
-                    encodes_with=("vae",))
+                    ("prompt_embeds", "prompt_embeds_mask", "prompt_embeds_2", "prompt_embeds_mask_2"),
+                    ("HunyuanVideo15Transformer3DModel", "AutoencoderKLHunyuanVideo15"), tiled=True,
+                    encodes_with=("vae",), needs=TWO_TEXTS)
 
 PIPELINES: dict[str, Family] = {
     "WanPipeline": WAN, "WanImageToVideoPipeline": WAN, "LTXPipeline": LTX, "LTXImageToVideoPipeline": LTX,

@@ -15,7 +15,7 @@ from typing import Any
 
 from headwater.core.errors import BadInput, CorruptFile
 from headwater.film_engines.diffusers.lora import EXPERTS, Change, canonical, lora_alpha, lora_changes
-from headwater.film_engines.diffusers.repo import Model, Part
+from headwater.film_engines.diffusers.repo import WHOLE_AGAIN, Model, Part
 
 Key = tuple[Any, ...]
 
@@ -184,7 +184,7 @@ def _from_safetensors(model: Model, part: Part, dtype: Any) -> Any:
                                         output_loading_info=True, **said)
     if missing := sorted(info["missing_keys"]):
         raise CorruptFile(f"The weights of {part.name} lack {len(missing)} that its config asks for, "
-                          f"such as {missing[0][:100]}.")
+                          f"such as {missing[0][:100]}.", hint=WHOLE_AGAIN)
     return module
 
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import BadInput, CorruptFile
+from headwater.film_engines.diffusers.check import check_config, check_paper, check_whole, read_json
 from headwater.film_engines.diffusers.families import MODELS, PAPERS, PIPELINES, Family
 from headwater.weights import jsontext
 from headwater.weights.read import read_header
 from headwater.weights.source import FileSource
 
-JSON_MAX, INDEX_MAX = 1_000_000, 10_000_000
+INDEX_MAX = 10_000_000
 SHARDS_MAX = 100
-LAYERS_MAX, WIDTH_MAX = 200, 1 << 20
+WHOLE_AGAIN = "Push or add the model again, whole, then order the film again."
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 DISTILLED = re.compile(r"distill|lightx2v|lightning|causvid|accvid|fastwan|turbo|(\d+)[-_ ]?steps?\b", re.I)
 """Names of models, and of LoRAs, that make a film in few steps and without a second prompt."""
@@ -119,7 +120,10 @@ def read_model(folder: Path) -> Model:
     stat = (folder / "model_index.json").stat() if (folder / "model_index.json").is_file() else None
     if stat is None:
         raise BadInput("This repo has no model_index.json, so it is no pipeline of diffusers.")
-    return _read(folder, stat.st_mtime_ns, stat.st_size)
+    try:
+        return _read(folder, stat.st_mtime_ns, stat.st_size)
+    except CorruptFile as error:
+        raise CorruptFile(error.message, hint=error.hint or WHOLE_AGAIN) from None
 
 
 @lru_cache(maxsize=64)
@@ -134,12 +138,15 @@ def _read(folder: Path, mtime: int, size: int) -> Model:
         if name in MODELS:
             parts[name] = _part(folder, name, kind)
         else:
+            check_paper(folder, name)
             papers[name] = kind
-    for needed in ("transformer", "vae", "text_encoder"):
+    for needed in ("transformer", "vae"):
         if needed not in parts:
             raise CorruptFile(f"model_index.json of a {pipeline} names no {needed}.")
     said = read_json(folder / "film.json") if (folder / "film.json").is_file() else {}
-    return Model(folder, pipeline, family, index, parts, papers, _said(said), _few(folder, said, family))
+    model = Model(folder, pipeline, family, index, parts, papers, _said(said), _few(folder, said, family))
+    check_whole(model)
+    return model
 
 
 def check_index(index: Any) -> tuple[str, Family]:
@@ -149,21 +156,6 @@ def check_index(index: Any) -> tuple[str, Family]:
         raise BadInput(f"{jsontext.shown(pipeline)} is no class of film models known here.",
                        hint=f"Known are: {', '.join(PIPELINES)}.")
     return pipeline, PIPELINES[pipeline]
-
-
-def read_json(path: Path, most: int = JSON_MAX) -> dict[str, Any]:
-    """A JSON object of at most so many bytes. Raises CorruptFile."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except OSError as error:
-        raise CorruptFile(f"{path.name} cannot be read: {error.strerror}.") from None
-    if len(data) > most:
-        raise CorruptFile(f"{path.name} has more than {most:,} bytes; a config has some thousands.")
-    value = jsontext.parse(data, path.name)
-    if not isinstance(value, dict):
-        raise CorruptFile(f"{path.name} is no JSON object.")
-    return value
 
 
 def is_distilled(name: str, default: int) -> int | None:
@@ -189,7 +181,7 @@ def _class(name: str, place: list[Any]) -> str:
 
 def _part(folder: Path, name: str, kind: str) -> Part:
     config = read_json(folder / name / "config.json")
-    _check_config(name, config)
+    check_config(f"{name}/config.json", config)
     if "auto_map" in config:
         raise BadInput(f"{name}/config.json wants code of the repo to be run (auto_map), which is never done.")
     there = sorted((folder / name).iterdir())
@@ -222,32 +214,19 @@ def tensor_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
         raise CorruptFile(f"{files[0].parent.name} has more than {SHARDS_MAX} files of weights.")
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
-        with FileSource(path) as source:
-            header = read_header(source, path.name)
+        try:
+            with FileSource(path) as source:
+                header = read_header(source, path.name)
+        except CorruptFile as error:
+            raise CorruptFile(f"{path.parent.name}/{path.name}: {error.message}", hint=error.hint) from None
         shapes |= {tensor.name: tensor.shape for tensor in header.tensors}
     return shapes
-
-
-def _check_config(name: str, config: dict[str, Any]) -> None:
-    """A config can ask for any number of layers, and making them takes time and memory before a weight is read."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            _check_config(name, value)  # as deep as jsontext lets it be
-            continue
-        numbers = value if isinstance(value, list) else [value]
-        most = LAYERS_MAX if "layers" in key else WIDTH_MAX
-        if len(numbers) > 1_000 or ("theta" not in key and any(
-                isinstance(one, int) and abs(one) > most for one in numbers)):
-            raise CorruptFile(f"{name}/config.json: {jsontext.shown(key)} is beyond what a model has.")
-    heads, wide = config.get("num_attention_heads"), config.get("attention_head_dim")
-    if isinstance(heads, int) and isinstance(wide, int) and heads * wide > WIDTH_MAX >> 4:
-        raise CorruptFile(f"{name}/config.json: {heads} heads of {wide} are beyond what a model has.")
 
 
 def _said(said: dict[str, Any]) -> dict[str, Any]:
     """Of film.json what is understood: width, height, frames, fps, steps, guidance, flow_shift."""
     whole = {name: said[name] for name in ("width", "height", "frames", "fps", "steps")
-             if isinstance(said.get(name), int) and 1 <= said[name] <= 10_000}
+             if type(said.get(name)) is int and 1 <= said[name] <= 10_000}
     real = {name: float(said[name]) for name in ("guidance", "flow_shift")
             if isinstance(said.get(name), int | float) and 0 <= said[name] <= 100}
     return whole | real

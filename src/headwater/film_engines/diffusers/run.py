@@ -15,20 +15,21 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headwater.core.errors import CorruptFile, TooLarge
-from headwater.core.film import FilmRequest, Step
+from headwater.core.errors import CorruptFile, HeadwaterError, TooLarge
+from headwater.core.film import FilmRequest, GivenUp, Step
 from headwater.film_engines._still import open_still
 from headwater.film_engines.diffusers import preview
 from headwater.film_engines.diffusers.asked import widths
 from headwater.film_engines.diffusers.families import LTX_CONDITION
 from headwater.film_engines.diffusers.needs import Way, needs
 from headwater.film_engines.diffusers.parts import Parts, device, load_paper, load_part, threads
-from headwater.film_engines.diffusers.repo import read_model
+from headwater.film_engines.diffusers.repo import WHOLE_AGAIN, read_model
 from headwater.film_engines.diffusers.words import WordCache, Words, words_key
 
 PREVIEW_S = 1.0
@@ -41,20 +42,33 @@ _MAPS: dict[Any, np.ndarray | None] = {}
 def frames(request: FilmRequest, tell: Callable[[Step], None],
            should_stop: Callable[[], bool]) -> Iterator[np.ndarray]:
     """As core.film.FilmEngine.frames has it."""
-    try:
+    with _told("The model could not be run", request):
         made = _Film(request, tell, should_stop).make()
-    except MemoryError:
+    if not np.isfinite(made.sum()):  # numbers from 0 to 1, unless there are some that are none
+        raise CorruptFile("The model made no pictures: what it computed are no numbers.",
+                          hint="Ask for precision float32. If that makes none either, the weights are damaged: push or "
+                               "add the model again.")
+    for number, frame in enumerate(made):
+        tell(Step("frames", number + 1, len(made)))
+        yield (frame * 255).round().astype(np.uint8)
+
+
+@contextmanager
+def _told(what: str, request: FilmRequest) -> Iterator[None]:
+    """Whatever libraries raise at a repo that is damaged or lies becomes a sentence, and the process makes the next
+    film. Which errors those are cannot be listed: tokenizers and safetensors have kinds of their own."""
+    try:
+        yield
+    except (HeadwaterError, GivenUp, MemoryError):
         raise
-    except (RuntimeError, TypeError, AttributeError, AssertionError, ImportError, IndexError) as error:
+    except Exception as error:
         text = str(error)
         if "memory" in text.lower() and ("alloc" in text.lower() or "CUDA" in text):
             raise TooLarge("The film needs more memory than it may use.",
                            hint="Ask for a smaller size or fewer seconds.") from None
         logging.getLogger(__name__).exception("the pipeline failed")
-        raise CorruptFile(f"The model could not be run: {type(error).__name__}: {text[:300]}") from None
-    for number, frame in enumerate(made):
-        tell(Step("frames", number + 1, len(made)))
-        yield (frame * 255).round().astype(np.uint8)
+        text = " ".join(text.replace(str(request.folder), request.model).split())[:300].rstrip(" .")
+        raise CorruptFile(f"{what}: {type(error).__name__}: {text}.", hint=WHOLE_AGAIN) from None
 
 
 class _Film:
@@ -104,8 +118,9 @@ class _Film:
         dtype = torch.float32 if wide == 4 else torch.bfloat16
         extra = {key: value for key, value in self.request.extra.items() if key in ("lora", "gguf", "precision")}
         changed = repr(sorted(extra.items())) if name.startswith("transformer") else ""
-        made = _PARTS.get(name, (self.model.folder, self.model.digest, wide, changed),
-                          lambda: load_part(self.model, self.model.parts[name], dtype, extra))
+        with _told(f"The {name} of the model could not be loaded", self.request):
+            made = _PARTS.get(name, (self.model.folder, self.model.digest, wide, changed),
+                              lambda: load_part(self.model, self.model.parts[name], dtype, extra))
         if name == "vae" and self.model.family.tiled:
             made.enable_tiling()
         return made
@@ -113,7 +128,8 @@ class _Film:
     def paper(self, name: str) -> Any:
         if name not in self.model.papers:
             return None
-        return _PARTS.get(name, (self.model.folder, self.model.digest), lambda: load_paper(self.model, name))
+        with _told(f"The {name} of the model could not be loaded", self.request):
+            return _PARTS.get(name, (self.model.folder, self.model.digest), lambda: load_paper(self.model, name))
 
     def _way(self) -> Way:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
