@@ -278,3 +278,18 @@ def _raw(pair: dict, **claims) -> str:
 
     whole = text(b'{"alg":"HS256"}') + "." + text(json.dumps({"iss": pair["access_key"], **claims}).encode())
     return whole + "." + text(hmac.digest(pair["secret_key"].encode(), whole.encode(), hashlib.sha256))
+
+
+def test_who_is_in_the_image_is_logged_and_never_asked_of_a_program_that_does_not_know_it(kling, team_server, task):
+    def told(task_id: str) -> dict:
+        with team_server.client("dora") as admin:
+            rows = admin.get("/api/headwater/audit", params={"subject": f"film/{task_id}"}).json()
+        return next(row["detail"] for row in rows if row["action"] == "film.consent")
+
+    silent = told(task["task_id"])
+    assert (silent["said"], silent["face"], silent["account"]) == ("consent not asked", "kling", "alice")
+    body = {"image": image(4), "prompt": "zoom in", "duration": "3", "people": "agreed"}
+    said = kling.post("/v1/videos/image2video", json=body).json()["data"]
+    assert told(said["task_id"])["said"] == "people can be recognised and agreed"
+    wrong = kling.post("/v1/videos/image2video", json={**body, "people": "all"})
+    assert wrong.status_code == 400 and "none of none, agreed" in wrong.json()["message"]

@@ -237,3 +237,27 @@ def test_a_hundred_megapixels_are_refused(wire):
     answer = wire.post("/v1/videos", data={"prompt": "zoom", "model": "plain"},
                        files={"input_reference": ("p.png", out.getvalue())})
     assert answer.status_code == 400 and "100 megapixels" in answer.text
+
+
+def consent(wire, film_id: str) -> dict:
+    return next(row["detail"] for row in wire.get("/api/headwater/audit", params={"subject": f"film/{film_id}"}).json()
+                if row["action"] == "film.consent")
+
+
+def test_a_client_that_knows_no_consent_is_served_and_the_log_says_that_nobody_was_asked(wire, film):
+    told = consent(wire, film.id)
+    assert (told["said"], told["face"], told["address"]) == ("consent not asked", "openai", "127.0.0.1")
+    assert told["program"].startswith("OpenAI/Python") and film.model_extra["headwater"]["people"] is None
+
+
+def test_who_is_in_the_picture_is_said_by_a_field_of_its_own(client, wire, film):
+    said = {"model": "plain", "prompt": "zoom in", "seconds": "1",
+            "input_reference": ("p.png", picture(3, form="PNG"), "image/png")}
+    made = client.videos.create(**said, extra_body={"people": "agreed", "fps": 6})
+    assert made.model_extra["headwater"]["people"] == "agreed"
+    assert not any("people" in note for note in made.model_extra["headwater"]["notes"])
+    assert consent(wire, made.id)["said"] == "people can be recognised and agreed"
+    with pytest.raises(openai.BadRequestError, match="none of none, agreed"):
+        client.videos.create(**said, extra_body={"people": "everyone"})
+    anew = wire.post(f"/v1/videos/{film.id}/remix", json={"prompt": "zoom out", "people": "none"}).json()
+    assert anew["headwater"]["people"] == "none" and consent(wire, anew["id"])["after"] == film.id

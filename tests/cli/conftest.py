@@ -125,3 +125,44 @@ def toy(tmp_path: Path) -> Path:
 def endless(toy: Path) -> Path:
     (toy / "corpus.txt").write_text("tick tock ")
     return toy
+
+
+class Terminal:
+    """A command in a pseudo-terminal, typed at."""
+
+    def __init__(self, data: Path, *argv: str):
+        import pty
+
+        self.master, child = pty.openpty()
+        self.process = subprocess.Popen([sys.executable, "-m", "headwater", *argv], stdin=child, stdout=child,
+                                        stderr=child, start_new_session=True, preexec_fn=_own_terminal,
+                                        env=clean_environ(HEADWATER_DATA=str(data), TERM="xterm", COLUMNS="100"))
+        os.close(child)
+        self.text = ""
+
+    def wait_for(self, pattern: str, seconds: float = 40) -> None:
+        import select
+
+        until = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            ready, _, _ = select.select([self.master], [], [], 0.2)
+            if ready:
+                self.text += os.read(self.master, 65536).decode("utf-8", "replace")
+            assert time.monotonic() < until, f"no {pattern!r} in: {self.text[-2000:]}"
+        self.text = self.text[re.search(pattern, self.text).end():]
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        os.close(self.master)
+
+
+def _own_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

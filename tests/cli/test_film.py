@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from conftest import Terminal
 from PIL import Image
 
 from headwater.app import open_app
@@ -50,6 +51,47 @@ def test_what_cannot_be_made_is_told_and_leaves_no_file(hw, photo, tmp_path):
     told = hw("film", "verify", str(photo.with_name("none.mp4")))
     assert told.code == 1 and "no file" in told.err
     assert not list(tmp_path.glob("*.mp4")) and not list(tmp_path.glob(".*.part"))
+
+
+def consent(data, film):
+    app = open_app(load(data, environ={}))
+    try:
+        return app.hub.accounts.audit(subject=f"film/{film}")[0].detail
+    finally:
+        app.stop()
+
+
+def test_who_is_in_the_photo_is_said_by_a_flag_and_a_script_without_it_is_told(hw, data, photo, tmp_path):
+    argv = ("film", str(photo), "zoom in", "-o", str(tmp_path / "a.mp4"), "--seconds", "0.5", "--fps", "6", "--model",
+            "plain", "--size", "160x120")
+    said = json.loads(hw(*argv, "--people", "agreed", "--json").out)
+    assert said["headwater"]["people"] == "agreed"
+    told = consent(data, said["id"])
+    assert told["said"] == "people can be recognised and agreed" and told["program"].startswith("headwater/")
+    silent = hw(*argv)
+    assert silent.code == 0 and "--people none or --people agreed" in silent.err
+    assert consent(data, json.loads(hw("film", "list", "--json").out)[0]["id"])["said"] == "consent not asked"
+
+
+def test_a_person_at_a_terminal_is_asked_who_is_in_the_photo(data, photo, tmp_path):
+    argv = ("film", str(photo), "zoom in", "-o", str(tmp_path / "a.mp4"), "--seconds", "0.5", "--fps", "6", "--model",
+            "plain", "--size", "160x120")
+    terminal = Terminal(data, *argv)
+    try:
+        terminal.wait_for("1 or 2: ")
+        terminal.type("maybe\n")
+        terminal.wait_for("no film was ordered")
+        assert terminal.process.wait(20) == 1
+    finally:
+        terminal.close()
+    terminal = Terminal(data, *argv)
+    try:
+        terminal.wait_for("1 or 2: ")
+        terminal.type("2\n")
+        terminal.wait_for("headwater film verify")
+        assert terminal.process.wait(20) == 0
+    finally:
+        terminal.close()
 
 
 def test_a_film_is_extended_by_its_id_and_from_a_file(hw, photo, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from headwater.cli._hub import Door
 
 POLL_S = 0.3
+PEOPLE_HELP = ("Who is in the photo: none (nobody can be recognised) or agreed (people can be, and agreed to be set in "
+               "motion). The hub's log keeps it. Left out, a person at a terminal is asked.")
 __all__ = ["cancel", "change", "duplicate", "extend", "finish", "list_", "make", "move", "pause", "queue", "resume",
            "verify"]
 
@@ -42,6 +45,7 @@ def make(
     camera: Annotated[str | None, Parameter(help="One of horizontal, vertical, pan, tilt, roll, zoom with -10 to 10, "
                                                  "as zoom=4.")] = None,
     badge: Annotated[Literal["en", "zh"] | None, Parameter(help="Show AI (en) or AI 生成 (zh) in a corner.")] = None,
+    people: Annotated[Literal["none", "agreed"] | None, Parameter(help=PEOPLE_HELP)] = None,
     common: Common = Common(),
 ) -> None:
     """Set a photo in motion, or make a film from words. Ctrl-C gives it up."""
@@ -53,7 +57,8 @@ def make(
             raise BadInput(f"There is no file {photo}.")
         file, prompt = None, photo or ""
     fields = {"prompt": prompt or "the camera comes slowly closer", "model": model, "seconds": seconds, "size": size,
-              "fps": fps, "seed": seed, "preset": preset, "camera": _camera(camera), "badge": badge}
+              "fps": fps, "seed": seed, "preset": preset, "camera": _camera(camera), "badge": badge,
+              "people": _people(people, common) if file else None}
     form = {name: str(value) for name, value in fields.items() if value not in (None, "")}
     with reach(common, work=True) as door:
         files = {"input_reference": (file.name, file.read_bytes(), _media_type(file))} if file else None
@@ -69,13 +74,15 @@ def extend(
     seconds: Annotated[float | None, Parameter(help="How long what is added is.")] = None,
     seed: Annotated[int | None, Parameter(help="The same seed makes the same film.")] = None,
     model: Annotated[str, Parameter(help="owner/name of a film model; the one that made the film without.")] = "",
+    people: Annotated[Literal["none", "agreed"] | None, Parameter(help="Who is in a video file, as for a photo. A film "
+                                                                       "of the hub keeps what was said of it.")] = None,
     common: Common = Common(),
 ) -> None:
     """Go on where a film ended: a new film, with the frames of both."""
     from headwater.cli._hub import path_of, reach
 
     file = Path(film).expanduser()
-    fields = {"prompt": prompt, "seconds": seconds, "seed": seed, "model": model}
+    fields = {"prompt": prompt, "seconds": seconds, "seed": seed, "model": model, "people": people}
     fields = {name: value for name, value in fields.items() if value not in (None, "")}
     with reach(common, work=True) as door:
         if file.is_file():
@@ -192,6 +199,24 @@ def _camera(text: str | None) -> str | None:
         return json.dumps({axis: float(value)})
     except ValueError:
         raise BadInput(f"--camera {text!r} is not like zoom=4.") from None
+
+
+def _people(said: str | None, common: Common) -> str | None:
+    """What is said of the people in the photo. A person at a terminal is asked, as the page asks; a program is not:
+    the hub then logs that nobody was. Raises BadInput for a person who does not answer."""
+    if said is not None or common.json:
+        return said
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        note("Nobody said who is in the photo, and the hub's log says so. --people none or --people agreed says it.")
+        return None
+    note("Who is in the photo? Your answer is kept in the hub's log beside the film.\n"
+         "  1  nobody who can be recognised\n"
+         "  2  people who can be recognised, and they agree to be set in motion")
+    print("1 or 2: ", end="", file=sys.stderr, flush=True)
+    answer = {"1": "none", "2": "agreed"}.get(sys.stdin.readline().strip())
+    if answer is None:
+        raise BadInput("That is neither 1 nor 2, so no film was ordered.", hint="Say --people none or --people agreed.")
+    return answer
 
 
 def _media_type(file: Path) -> str:

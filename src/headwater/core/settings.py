@@ -82,6 +82,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("film_check_url", "", "", "service that is asked whether a film may be ordered: it is sent JSON (prompt, "
             "negative, kind, model, account, pictures) and answers {\"allow\": true or false, \"reason\"}; when it "
             "does not answer, no film is ordered", secret=True),
+    Setting("film_people_said", 0, "", "1: no film is made of a photo unless the order says who is in it (people: none "
+            "or agreed), so programs that do not know the field are refused; 0: the log says that nobody was asked"),
     Setting("callback_hosts", "", "", "hosts a film's callback_url may name, by commas; * is all public ones, and a "
             "host named here may be private; empty: no film calls back"),
     Setting("remotes", "", "", "JSON of {URL: key}: where a repo's remote.json may have chats answered, and its "

@@ -170,7 +170,7 @@ def _told(made: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 def _request(film: Film, kept: KeptFilm, account: Account, room: Path) -> FilmRequest:
     asked = dict(kept.asked)
-    for told in ("notes", "callback", "expected", "camera_said", "badge", "told", "extends"):
+    for told in ("notes", "callback", "expected", "camera_said", "badge", "told", "extends", "people"):
         asked.pop(told, None)
     extra, painted, last = asked.pop("more"), asked.pop("brushes", ()), asked.pop("last", None)
     pictures: tuple[Picture, ...] = ()

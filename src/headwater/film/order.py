@@ -27,6 +27,7 @@ from headwater.core.film import (
 )
 from headwater.core.types import Account, Actor, Job, JobState, KeptFile, KeptFilm, Staged
 from headwater.film import Film
+from headwater.film.consent import Sender, check_people, note_people, people_in
 from headwater.film.elsewhere import admit, kind_of
 from headwater.film.gate import admit_order, count_order, uncount_order
 from headwater.film.parts import bare, laid_out, pinned
@@ -48,7 +49,9 @@ class Asked:
     engine's name, or "". size: (width, height). brushes: (mask, way) as core.film.Brush has them; last: the frame to
     end with. callback: the URL that is told when the film is made, or cannot be (callback.py). points: landmarks that
     a person corrected, as core.film.FilmRequest has them. badge: "en" or "zh" to show that it is a machine's work.
-    extends, footage: the film this one goes on from (extend.py). told: what is said of the order in its notes."""
+    extends, footage: the film this one goes on from (extend.py). told: what is said of the order in its notes.
+    people: who can be recognised in the photo, as consent.ANSWERS has it, None or "" where nobody said; sender: who
+    sent the order, for the log."""
 
     prompt: str = ""
     model: str = ""
@@ -72,6 +75,8 @@ class Asked:
     extends: dict[str, Any] | None = None
     footage: Staged | None = None
     told: tuple[str, ...] = ()
+    people: str | None = None
+    sender: Sender | None = None
 
     @property
     def staged(self) -> list[Staged]:
@@ -87,6 +92,7 @@ def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Stage
     """
     counted = False
     try:
+        check_people(film, asked, bool(photo or asked.last))
         normalised = checked(film, actor, account, asked, photo)
         if film.films.unfinished(account.id) >= film.settings.film_queue_user_max:
             raise Busy("You have as many films waiting as one account may.", retry_after=30,
@@ -105,6 +111,7 @@ def order(film: Film, actor: Actor, account: Account, asked: Asked, photo: Stage
         f"video_{secrets.token_hex(16)}", account.id, None, "queued", plain(film, normalised, asked) | named,
         kept_photo.id if kept_photo else None, None, None, None, None, None, None, asked.remixed_from,
         asked.external_id, film.now(), None)
+    note_people(film, actor, account, kept, asked.sender)
     film.films.add(kept)
     return _enqueue(film, kept, account.name)
 
@@ -237,7 +244,8 @@ def asked_again(film: Film, account: Account, kept: KeptFilm, changed: dict[str,
         # A move the words named goes with them; one a person set stays.
         camera=kept.asked.get("camera_said", kept.asked["camera"]),
         size=(kept.asked["width"], kept.asked["height"]), points=kept.asked.get("points"),
-        badge=kept.asked.get("badge", ""), told=() if copies else tuple(kept.asked.get("told", ())))
+        badge=kept.asked.get("badge", ""), told=() if copies else tuple(kept.asked.get("told", ())),
+        people=kept.asked.get("people"))
     # By name: what is the first choice now may not have been when the film was made.
     asked = replace(asked, model=f"{asked.model}@{kept.asked['revision']}" if kept.asked["revision"] else
                     f"headwater/{kept.asked['engine']}")
@@ -420,9 +428,11 @@ def media_type(path: str | Path) -> str:
 
 def plain(film: Film, normalised: Normalised, asked: Asked) -> dict[str, Any]:
     """The order as JSON: what make.py builds the request from again, `notes`, and `expected`: its work, and the seconds
-    its engine thinks it takes; camera_said: the move that was set, where the engine took another from the words."""
+    its engine thinks it takes; camera_said: the move that was set, where the engine took another from the words;
+    people: as consent.people_in tells it."""
     request = normalised.request
     engine = film.engines[request.engine]
+    people = people_in(asked, bool(request.pictures))
     badge = asked.badge or (film.settings.film_badge if engine.describe(request.folder).generates else "")
     expected = {"work": work_of(engine, request), "seconds": engine.estimate(request).seconds}
     return {"engine": request.engine, "kind": request.kind, "model": request.model, "revision": request.revision,
@@ -432,4 +442,5 @@ def plain(film: Film, normalised: Normalised, asked: Asked) -> dict[str, Any]:
             "more": bare(request.extra), "notes": [*asked.told, *normalised.notes], "expected": expected,
             **({"points": request.points} if request.points else {}),
             **({"camera_said": asked.camera} if asked.camera != request.camera else {}),
-            **({"badge": badge} if badge else {}), **({"told": list(asked.told)} if asked.told else {})}
+            **({"people": people} if people is not None else {}), **({"badge": badge} if badge else {}),
+            **({"told": list(asked.told)} if asked.told else {})}

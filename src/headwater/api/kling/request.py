@@ -28,8 +28,9 @@ FORWARD = {"down_back": {"zoom": -5.0}, "forward_up": {"zoom": 5.0}, "right_turn
            "left_turn_forward": {"pan": -5.0}}
 """Kling's named moves join two axes; here the camera moves along one."""
 TAKEN = {"model_name", "model", "prompt", "negative_prompt", "cfg_scale", "mode", "aspect_ratio", "duration",
-         "camera_control", "callback_url", "external_task_id", "image", "image_tail", "static_mask", "dynamic_masks"}
-EXTEND_TAKEN = {"video_id", "prompt", "negative_prompt", "cfg_scale", "callback_url", "external_task_id"}
+         "camera_control", "callback_url", "external_task_id", "image", "image_tail", "static_mask", "dynamic_masks",
+         "people"}
+EXTEND_TAKEN = {"video_id", "prompt", "negative_prompt", "cfg_scale", "callback_url", "external_task_id", "people"}
 EXTENSION_S = 5.0
 
 
@@ -83,7 +84,7 @@ def asked(film: Film, said: dict[str, Any], staging: Staging, with_image: bool) 
         prompt=prompt, model=model, negative=_text(said, "negative_prompt"), seconds=_seconds(said),
         size=None if photo else SIZES[ratio or "16:9"], preset=PRESETS[mode], camera=_camera(said),
         external_id=_external(said), brushes=_brushes(said, staging, size), last=last, callback=_callback(film, said),
-        told=told), photo
+        told=told, people=_text(said, "people")), photo
 
 
 def asked_on(film: Film, said: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -97,6 +98,8 @@ def asked_on(film: Film, said: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         changed["prompt"] = prompt
     if negative := _text(said, "negative_prompt"):
         changed["negative"] = negative
+    if people := _text(said, "people"):
+        changed["people"] = people
     return film_id, changed
 
 

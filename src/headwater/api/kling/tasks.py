@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -18,6 +19,7 @@ from headwater.api.deps import base_url, get_actor, get_app, hub_of
 from headwater.api.kling.answer import PURPOSE, ordered, refused, task, wrapped
 from headwater.api.kling.request import Staging, asked, asked_on
 from headwater.api.person import need_person
+from headwater.api.sender import sender_of
 from headwater.core.errors import BadInput, Conflict, HeadwaterError, NotBuilt, NotFound, TooLarge
 from headwater.core.types import Access, Account, Actor, KeptFilm
 from headwater.film import Film
@@ -33,6 +35,7 @@ REFUSED = {
     "lip-sync": "No engine here moves lips to a sound.",
     "motion-control": "No engine here takes movements out of a video. image2video has masks with trajectories.",
     "effects": "Kling's effects are templates of its own models. Say what shall happen as the prompt of image2video."}
+FACE = "kling"
 BODY_MAX = 100_000_000
 PAGES_MAX, PAGE_MAX = 1_000, 500
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {
@@ -40,17 +43,19 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
         "model_name": {"type": "string"}, "prompt": {"type": "string"}, "negative_prompt": {"type": "string"},
         "image": {"type": "string"}, "mode": {"type": "string"}, "duration": {"type": "string"},
         "aspect_ratio": {"type": "string"}, "camera_control": {"type": "object"}, "callback_url": {"type": "string"},
-        "external_task_id": {"type": "string"}}}}}}}
+        "external_task_id": {"type": "string"}, "people": {"type": "string", "enum": ["none", "agreed"]}}}}}}}
 _EXTEND = {"requestBody": {"required": True, "content": {"application/json": {"schema": {
     "type": "object", "required": ["video_id"], "properties": {
         "video_id": {"type": "string"}, "prompt": {"type": "string"}, "negative_prompt": {"type": "string"},
-        "callback_url": {"type": "string"}, "external_task_id": {"type": "string"}}}}}}}
+        "callback_url": {"type": "string"}, "external_task_id": {"type": "string"},
+        "people": {"type": "string", "enum": ["none", "agreed"]}}}}}}}
 
 
 @router.post("/text2video", openapi_extra=_BODY)
 @router.post("/image2video", openapi_extra=_BODY)
 async def create_task(request: Request) -> Response:
-    """Order a film. Pictures are bare base64; static_mask and dynamic_masks go to engines that have a brush."""
+    """Order a film. Pictures are bare base64; static_mask and dynamic_masks go to engines that have a brush.
+    Beyond Kling's own fields, people says who is in the picture: none (nobody can be recognised) or agreed."""
     kind = request.url.path.rpartition("/")[2]
 
     async def made() -> Any:
@@ -157,7 +162,7 @@ def _order(request: Request, actor: Actor, account: Account, body: dict[str, Any
     try:
         wanted, photo = asked(film, body, staging, with_image)
         _need_own_name(film, account, wanted.external_id)
-        return order(film, actor, account, wanted, photo)
+        return order(film, actor, account, replace(wanted, sender=sender_of(request, FACE)), photo)
     finally:
         staging.forget()
 
@@ -166,7 +171,8 @@ def _extend(request: Request, actor: Actor, account: Account, body: dict[str, An
     film = get_app(request).film
     film_id, wanted = asked_on(film, body)
     _need_own_name(film, account, wanted.get("external_id"))
-    return extend(film, actor, account, find(film, account, film_id), **wanted)
+    return extend(film, actor, account, find(film, account, film_id), **wanted,
+                  sender=sender_of(request, FACE))
 
 
 def _need_own_name(film: Film, account: Account, name: str | None) -> None:

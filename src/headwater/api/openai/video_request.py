@@ -26,7 +26,7 @@ from headwater.film.order import PHOTO_MAX, Asked
 VIDEO_MAX = 500_000_000
 REFERENCE_MAX, LORA_MAX = 4_000, 20_000
 _TAKEN = {"prompt", "model", "seconds", "size", "width", "height", "fps", "num_frames", "num_inference_steps",
-          "guidance_scale", "seed", "negative_prompt", "camera", "preset", "badge", "user"}
+          "guidance_scale", "seed", "negative_prompt", "camera", "preset", "badge", "people", "user"}
 _NUMBERS = ("guidance_scale_2", "boundary_ratio", "flow_shift")
 _REFERENCES = ("video_reference", "audio_reference")
 _FURTHER = {*_NUMBERS, *_REFERENCES, "lora", "gguf", "precision", "generate_sound", "extra_params"}
@@ -70,7 +70,7 @@ def asked_in(said: dict[str, Any], default: str) -> Asked:
         fps=fps, size=_size(said), steps=whole_in(said, "num_inference_steps"),
         guidance=number_in(said, "guidance_scale"), seed=whole_in(said, "seed"),
         preset=text_in(said, "preset", "") or "normal", camera=_camera(said), badge=text_in(said, "badge", ""),
-        more=_more(said), told=told)
+        more=_more(said), told=told, people=text_in(said, "people", ""))
 
 
 def text_in(said: dict[str, Any], name: str, default: str | None = None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from headwater.api.deps import ActorDep, get_app
 from headwater.api.openai.tools import Malformed
 from headwater.api.openai.video_request import asked_in, drop, said_in, text_in, whole_in
 from headwater.api.person import need_person
+from headwater.api.sender import sender_of
 from headwater.core.errors import BadInput, Conflict, CorruptFile, EngineFailed, NotBuilt, NotFound
 from headwater.core.types import Access, Account, Actor, KeptFilm, Staged
 from headwater.film import Film
@@ -28,9 +30,10 @@ from headwater.film.order import again, cancel, delete, find, job_of, order, set
 from headwater.film.recall import recall
 
 router = APIRouter(prefix="/v1/videos", tags=["OpenAI"])
+FACE = "openai"
 POLL_MS = 700
 SYNC_POLL_S = 0.2
-EXTENDED = ("prompt", "negative", "seconds", "steps", "guidance", "seed", "camera", "badge", "more")
+EXTENDED = ("prompt", "negative", "seconds", "steps", "guidance", "seed", "camera", "badge", "more", "people")
 """Of an order that goes on from a film, what changes its recipe; size and pace stay."""
 STATES = {"queued": "queued", "running": "in_progress", "done": "completed", "failed": "failed", "cancelled": "failed"}
 VARIANTS = {"video": ("video", "video/mp4"), "thumbnail": ("poster", "image/webp"),
@@ -39,14 +42,16 @@ _FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"
     "type": "object", "required": ["prompt"], "properties": {
         "prompt": {"type": "string"}, "model": {"type": "string"}, "seconds": {"type": "string"},
         "size": {"type": "string", "example": "1280x720"},
-        "input_reference": {"type": "string", "format": "binary"}}}}}}}
+        "input_reference": {"type": "string", "format": "binary"},
+        "people": {"type": "string", "enum": ["none", "agreed"]}}}}}}}
 
 
 @router.post("", openapi_extra=_FORM)
 async def create_video(request: Request, actor: ActorDep) -> Response:
     """Order a film from words, or from a picture (input_reference). seconds, size, seed, width, height, fps,
     num_frames, num_inference_steps, guidance_scale, negative_prompt, camera (JSON) and preset may be said; what has
-    no effect is told in `headwater.notes`."""
+    no effect is told in `headwater.notes`. people says who is in the picture: none (nobody can be recognised) or
+    agreed (they can, and agreed); it is kept in the hub's log, as is that nobody said."""
     film = get_app(request).film
     return _answer(film, await _ordered(request, film, actor))
 
@@ -104,7 +109,7 @@ async def edit_video(request: Request, actor: ActorDep) -> Response:
         if kept is None:
             raise BadInput("This is no film of yours made here, and no other can be changed.",
                            hint="Order a new film with a picture of it, or extend it: POST /v1/videos/extensions.")
-        return again(film, actor, account, kept, prompt=prompt, **_seed(said))
+        return again(film, actor, account, kept, prompt=prompt, **_further(request, said))
 
     return _answer(film, await asyncio.to_thread(edited))
 
@@ -120,6 +125,7 @@ async def extend_video(request: Request, actor: ActorDep) -> Response:
         try:
             asked = asked_in({name: value for name, value in said.items() if name not in ("video", "video[id]")},
                              film.settings.film_model)
+            asked = replace(asked, sender=sender_of(request, FACE))
             kept = _named(film, account, said) if file is None else _ours(film, account, file)
             if kept is None and file is not None:
                 return extend_footage(film, actor, account, file, asked)
@@ -127,7 +133,7 @@ async def extend_video(request: Request, actor: ActorDep) -> Response:
             drop(file)
         model = {"model": asked.model} if asked.model and not asked.told else {}
         changed = {name: vars(asked)[name] for name in EXTENDED if vars(asked)[name] not in (None, "", {})}
-        return extend(film, actor, account, kept, **changed, **model)
+        return extend(film, actor, account, kept, sender=asked.sender, **changed, **model)
 
     return _answer(film, await asyncio.to_thread(extended))
 
@@ -170,7 +176,8 @@ async def remix_video(video_id: str, request: Request, actor: ActorDep) -> Respo
     drop(photo)
     kept = await asyncio.to_thread(find, film, account, video_id)
     changed: dict[str, Any] = {"prompt": text_in(said, "prompt")} if said.get("prompt") else {}
-    return _answer(film, await asyncio.to_thread(lambda: again(film, actor, account, kept, **changed, **_seed(said))))
+    return _answer(film, await asyncio.to_thread(
+        lambda: again(film, actor, account, kept, **changed, **_further(request, said))))
 
 
 @router.get("/{video_id}/content")
@@ -198,7 +205,7 @@ async def _ordered(request: Request, film: Film, actor: Actor) -> KeptFilm:
     account = need_person(actor, Access.WRITE)
     said, photo = await said_in(request, film)
     try:
-        asked = asked_in(said, film.settings.film_model)
+        asked = replace(asked_in(said, film.settings.film_model), sender=sender_of(request, FACE))
     except BaseException:
         drop(photo)
         raise
@@ -226,9 +233,11 @@ def _ours(film: Film, account: Account, file: Staged) -> KeptFilm | None:
     return kept if video and video.digest == file.digest else None
 
 
-def _seed(said: dict[str, Any]) -> dict[str, int]:
-    seed = whole_in(said, "seed")
-    return {} if seed is None else {"seed": seed}
+def _further(request: Request, said: dict[str, Any]) -> dict[str, Any]:
+    """What an order made again may say beside its words, by the names of Asked."""
+    seed, people = whole_in(said, "seed"), text_in(said, "people", "")
+    return {"sender": sender_of(request, FACE), **({} if seed is None else {"seed": seed}),
+            **({"people": people} if people else {})}
 
 
 def _content(film: Film, kept: KeptFilm, variant: str) -> Response:
@@ -271,4 +280,4 @@ def _shown(film: Film, kept: KeptFilm) -> dict[str, Any]:
                       "generates": (kept.receipt or {}).get("generates"), "notes": asked["notes"],
                       "extends": extends.get("film") or None, "draft": (kept.receipt or {}).get("draft"),
                       "stage": job.stage if job else None, "done": job.done if job else None,
-                      "total": job.total if job else None}}
+                      "total": job.total if job else None, "people": asked.get("people") or None}}

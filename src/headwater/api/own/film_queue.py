@@ -41,7 +41,8 @@ class Waits(BaseModel):
 
 class FilmShown(BaseModel):
     """state: queued, running, done, failed or cancelled. seconds: as asked. notes: what was changed or has no effect.
-    draft: what a film that was finished early has of what was asked. waits: null once it is over."""
+    draft: what a film that was finished early has of what was asked. people: who is in its photo, none (nobody can be
+    recognised) or agreed; null where nobody said, or there is no photo. waits: null once it is over."""
 
     id: str
     account: str
@@ -61,6 +62,7 @@ class FilmShown(BaseModel):
     preset: str
     camera: dict[str, float]
     badge: str
+    people: str | None
     notes: list[str]
     edition: int
     stage: str | None
@@ -119,13 +121,14 @@ class Duplicate(BaseModel):
 
 
 class Extension(BaseModel):
-    """seconds: of what is added. model: another one than made the film."""
+    """seconds: of what is added. model: another one than made the film. people: as the film has it, unless said."""
 
     prompt: str | None = Field(None, max_length=20_000)
     seconds: float | None = Field(None, allow_inf_nan=False)
     seed: int | None = None
     model: str | None = Field(None, max_length=300)
     preset: Literal["draft", "normal", "best"] | None = None
+    people: Literal["none", "agreed"] | None = None
 
 
 @router.get("/queue")
@@ -240,8 +243,8 @@ def shown(film: Film, kept: KeptFilm, standings: dict[str, line.Standing]) -> Fi
     owner = film.find_account(kept.account_id)
     return FilmShown(
         id=kept.id, account=owner.name if owner else "", state=kept.state, badge=asked.get("badge", ""),
-        edition=kept.edition, stage=job.stage if job else None, done=job.done if job else None,
-        total=job.total if job else None, remixed_from=kept.remixed_from,
+        people=asked.get("people") or None, edition=kept.edition, stage=job.stage if job else None,
+        done=job.done if job else None, total=job.total if job else None, remixed_from=kept.remixed_from,
         extends=(asked.get("extends") or {}).get("film") or None, error=kept.error,
         draft=(kept.receipt or {}).get("draft"), created_at=kept.created_at, finished_at=kept.finished_at,
         waits=Waits(**vars(standing)) if standing and going else None,

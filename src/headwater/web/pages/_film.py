@@ -18,6 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from headwater.core.errors import BadInput, Forbidden, TooLarge
 from headwater.core.types import Access, Account, Actor, Job, KeptFilm, Staged
 from headwater.film import Film, credit
+from headwater.film.consent import Sender, sent
 from headwater.film.make import preview_path
 from headwater.film.order import job_of, settled
 from headwater.film.queue import Standing
@@ -56,6 +57,11 @@ def person(actor: Actor, need: Access = Access.READ) -> Account:
     if actor.repos is not None:
         raise Forbidden("This token opens only the repos it was made for, and no films.")
     return account
+
+
+def sender_of(request: Request) -> Sender:
+    """For the log of who said what of the people in a photo."""
+    return sent("page", request.client.host if request.client else None, request.headers.get("user-agent", ""))
 
 
 def shown(film: Film, kept: KeptFilm, standing: Standing | None = None, owner: str | None = None) -> Shown:

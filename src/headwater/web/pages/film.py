@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -16,12 +17,13 @@ from headwater.core.errors import BadInput, HeadwaterError
 from headwater.core.film import AXES, Capabilities, Point
 from headwater.core.types import Access, Actor, KeptFilm, Staged
 from headwater.film import Film
+from headwater.film.consent import ANSWERS
 from headwater.film.landmarks import find_points
 from headwater.film.learned import estimate
 from headwater.film.models import find_all
 from headwater.film.order import BUILT_IN, PHOTO_MAX, offered, order, plan
 from headwater.film.queue import go_on_all, pause_all
-from headwater.web.pages._film import film_of, forget, form_of, person
+from headwater.web.pages._film import film_of, forget, form_of, person, sender_of
 from headwater.web.pages._film_form import asked_of
 from headwater.web.pages._film_line import do as carry_out
 from headwater.web.pages._film_line import line_of
@@ -36,7 +38,6 @@ EACH = 8
 LATELY = 8
 """Films that came to nothing are shown so many at a time."""
 CONTROLS = ("camera", "brushes", "points", "last_frame", "negative", "steps", "guidance", "loras", "extend")
-PEOPLE = {"none": "no people can be recognised", "agreed": "people can be recognised and agreed"}
 
 
 @router.get("/film")
@@ -79,17 +80,13 @@ def move(request: Request, who: VisitorDep, film: str, do: Annotated[str, Form()
 async def make(request: Request, who: VisitorDep) -> Response:
     here, said = film_of(request), {}
     try:
-        account = person(who.actor, Access.WRITE)
+        person(who.actor, Access.WRITE)
         said, files = await form_of(request, here, PHOTO_MAX, "photo", "last")
         kept = await asyncio.to_thread(_order, request, who.actor, said, files)
     except HeadwaterError as error:
         if error.status in (401, 403):
             raise
         return await asyncio.to_thread(_page, request, who.actor, said, problem=error, status=error.status)
-    if kept.photo:
-        app_of(request).hub.accounts.note("film.consent", f"film/{kept.id}", by=who.actor,
-                                          detail={"said": PEOPLE[said["people"]], "photo": kept.photo,
-                                                  "account": account.name})
     return go(f"/film/watch/{kept.id}")
 
 
@@ -134,7 +131,8 @@ def _order(request: Request, actor: Actor, said: dict[str, str], files: dict[str
     here, asked, photo = film_of(request), None, files.get("photo")
     try:
         asked = asked_of(here, said, files.get("last"))
-        if photo is not None and said.get("people") not in PEOPLE:
+        asked = replace(asked, people=said.get("people") if photo else None, sender=sender_of(request))
+        if photo is not None and asked.people not in ANSWERS:
             raise BadInput(_gettext(request)("Say whether people can be recognised in the photo, and agree."))
     except BaseException:
         forget(*files.values(), *(asked.staged if asked else ()))

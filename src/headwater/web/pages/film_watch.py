@@ -18,7 +18,7 @@ from headwater.film.extend import extend
 from headwater.film.measuring import on_disk, take, taken
 from headwater.film.order import again, delete, find
 from headwater.film.queue import change, standings
-from headwater.web.pages._film import SOURCES, Shown, film_of, person, shown
+from headwater.web.pages._film import SOURCES, Shown, film_of, person, sender_of, shown
 from headwater.web.pages._film_form import changes_of
 from headwater.web.pages._film_terms import terms
 from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page, segment
@@ -44,7 +44,9 @@ def once_more(request: Request, who: VisitorDep, film: str, prompt: Annotated[st
     """The same order with a new seed, or with the same seed and other words."""
     here, account = film_of(request), person(who.actor, Access.WRITE)
     kept = find(here, account, segment(film))
-    changed: dict[str, Any] = {} if prompt is None else {"prompt": prompt.replace("\0", "").strip()}
+    changed: dict[str, Any] = {"sender": sender_of(request)}
+    if prompt is not None:
+        changed["prompt"] = prompt.replace("\0", "").strip()
     if seed == "same":
         changed["seed"] = kept.asked["seed"]
     try:
@@ -60,7 +62,7 @@ def go_on(request: Request, who: VisitorDep, film: str, prompt: Annotated[str, F
     here, account = film_of(request), person(who.actor, Access.WRITE)
     kept = find(here, account, segment(film))
     try:
-        changed = changes_of({"prompt": prompt, "seconds": seconds})
+        changed = changes_of({"prompt": prompt, "seconds": seconds}) | {"sender": sender_of(request)}
         return go(f"/film/watch/{extend(here, who.actor, account, kept, **changed).id}")
     except HeadwaterError as error:
         return _page(request, here, who.actor, account, kept, problem=error)
