@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.core.types import Behaviour
+from headwater.core.descent import Behaviour
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from record_samples import HOUR, digest
 
+from headwater.core.descent import Edge, Mixed, Whole
 from headwater.core.errors import RepoNotFound
-from headwater.core.types import ANYONE, Access, Actor, Edge, Kind, Mixed, Whole
+from headwater.core.types import ANYONE, Access, Actor, Kind
 
 
 def keep(world, repo, revision, files, body=b"print", problem=None, version=1):

@@ -351,8 +351,8 @@ def test_a_reader_follows_bytes_that_change_their_form_under_it(place, pair):
 
 def test_a_second_process_waits_its_turn_and_trace_is_what_names_parents(place, pair):
     from headwater.app import _parents
+    from headwater.core.descent import Edge
     from headwater.core.errors import Busy
-    from headwater.core.types import Edge
     from headwater.hub.descent import working
 
     with working(place.hub), pytest.raises(Busy):

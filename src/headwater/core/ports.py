@@ -10,33 +10,28 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any, Protocol
 
+from headwater.core.descent import Behaviour, Dispute, Edge, Kept, Mixed, Place, Whole
 from headwater.core.types import (
     Access,
     Account,
     Actor,
     AuditRow,
-    Behaviour,
     Card,
     Commit,
     Conversation,
     Delta,
     Digest,
-    Dispute,
-    Edge,
     FilmVote,
     Finding,
     FoundConversation,
-    Kept,
     KeptFile,
     KeptFilm,
     KeptResponse,
     Kind,
     Membership,
     Message,
-    Mixed,
     Oid,
     Pair,
-    Place,
     Preset,
     Ref,
     Repo,
@@ -45,7 +40,6 @@ from headwater.core.types import (
     Stale,
     Token,
     Tree,
-    Whole,
 )
 
 

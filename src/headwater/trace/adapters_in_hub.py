@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from headwater.core.types import Edge, Kept, Mixed
+from headwater.core.descent import Edge, Kept, Mixed
 from headwater.trace import Trace
 from headwater.trace.adapter_pair import deepen_adapter
 from headwater.trace.applied import Applied

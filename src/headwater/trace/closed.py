@@ -14,9 +14,10 @@ from math import log
 from typing import Any
 from urllib.parse import urlsplit
 
+from headwater.core.descent import Behaviour
 from headwater.core.errors import BadInput, Conflict, NotFound
 from headwater.core.ports import Behaviours
-from headwater.core.types import Actor, Behaviour, Job, Oid, Repo
+from headwater.core.types import Actor, Job, Oid, Repo
 from headwater.core.work import Progress, Work
 from headwater.trace import Trace
 from headwater.trace.asking import PATHS, Way, way_of

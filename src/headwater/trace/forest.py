@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from headwater.core.types import Actor, Edge, Kept, Place
+from headwater.core.descent import Edge, Kept, Place
+from headwater.core.types import Actor
 from headwater.trace import Trace
 from headwater.trace.declared import bases_of
 from headwater.trace.judgement import Verdict

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from headwater.core.descent import Dispute, Edge, Kept, Place
 from headwater.core.errors import BadInput, NotFound, RepoNotFound
-from headwater.core.types import Actor, Dispute, Edge, Job, JobState, Kept, Kind, Oid, Place, Repo
+from headwater.core.types import Actor, Job, JobState, Kind, Oid, Repo
 from headwater.trace import Trace, mixing
 from headwater.trace.declared import RELATIONS, bases_of
 from headwater.trace.duties import Duties, duties_of

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from headwater.core.types import Edge, Kept, Mixed
+from headwater.core.descent import Edge, Kept, Mixed
 from headwater.core.work import Progress, Work
 from headwater.trace import Trace, adapters_in_hub
 from headwater.trace.judgement import Judgement

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from headwater.core.descent import Whole
 from headwater.core.errors import CorruptFile
-from headwater.core.types import Actor, Job, Oid, Repo, Whole
+from headwater.core.types import Actor, Job, Oid, Repo
 from headwater.core.work import Progress, Work
 from headwater.trace import Trace
 from headwater.trace.fingerprint import Fingerprint

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from headwater.core.descent import Edge, Kept
 from headwater.core.errors import CorruptFile
-from headwater.core.types import ANYONE, Edge, Job, Kept, Oid, Repo
+from headwater.core.types import ANYONE, Job, Oid, Repo
 from headwater.core.work import Progress, Work
 from headwater.trace import Trace, adapters_in_hub, judgement, mixing
 from headwater.trace.declared import bases_of

@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field
 from headwater.api.deps import ActorDep, HubDep, get_app
 from headwater.api.own.jobs import JobShown
 from headwater.api.own.jobs import shown as job_shown
+from headwater.core.descent import Behaviour
 from headwater.core.errors import Forbidden, NotFound
-from headwater.core.types import Access, Actor, Behaviour, Kind, Oid, Repo
+from headwater.core.types import Access, Actor, Kind, Oid, Repo
 from headwater.hub import Hub
 from headwater.hub.access import find_repo, need_scope
 from headwater.hub.browse import resolve

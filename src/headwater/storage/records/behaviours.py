@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, select, update
 
-from headwater.core.types import Behaviour
+from headwater.core.descent import Behaviour
 from headwater.storage.database import Database, insert
 from headwater.storage.tables import answers, behaviours, repos
 

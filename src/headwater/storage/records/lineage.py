@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Integer, Row, Select, Table, and_, cast, delete, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from headwater.core.descent import Dispute, Edge, Kept, Mixed, Place, Whole
 from headwater.core.errors import RepoNotFound
-from headwater.core.types import Actor, Digest, Dispute, Edge, Kept, Kind, Mixed, Oid, Place, Repo, Whole
+from headwater.core.types import Actor, Digest, Kind, Oid, Repo
 from headwater.storage.database import Database, insert, listed
 from headwater.storage.records import _log
 from headwater.storage.records._search import visible
