@@ -13,7 +13,7 @@ from headwater.trace.judgement import Evidence, Judgement
 from headwater.trace.null import NullLibrary
 from headwater.trace.said import Said, as_told, clauses, from_told, said, sentences
 from headwater.trace.work import finite
-from headwater.web.pages._descent import in_words
+from headwater.web.told import in_words
 from headwater.web.words import words
 
 ZH = words("zh_Hans")

@@ -22,6 +22,8 @@ from headwater.hub.imports import import_source
 from headwater.hub.key_pairs import actor_of_jwt
 from headwater.web.pages._film_form import asked_of
 from headwater.web.pages._film_terms import terms
+from headwater.web.site import environment
+from headwater.web.words import words
 
 HTML = {"accept": "text/html", "accept-language": "en"}
 DONE = "video_" + "f" * 32
@@ -306,6 +308,61 @@ def test_licences_are_those_of_the_model_and_of_all_it_comes_from(world):
     found = terms(hub, world.app.trace, world.owner, bare.full_name, bare.head)
     assert not found.read and found.duties.unknown == ("reader/bare",)
     assert terms(hub, world.app.trace, world.owner, "", "").models == ()
+
+
+def test_what_licences_ask_is_said_in_the_visitors_language(world, http):
+    rill = world.app.hub.repos.find(Kind.MODEL, "reader", "rill")
+    said = terms(world.app.hub, world.app.trace, world.owner, rill.full_name, rill.head)
+    panel = {name: str(environment(name).get_template("parts/film_bits.html").make_module().terms(said))
+             for name in ("en", "zh_Hans")}
+    assert "Pass a copy of the licence on." in panel["en"]
+    assert "Pass a copy of the licence on." not in panel["zh_Hans"] and "Gemma Terms of Use" in panel["zh_Hans"]
+    for ask in said.duties.duties[0].asks:
+        assert words("zh_Hans").gettext(ask.template) != ask.template
+    card = http.get("/reader/brooklet", headers={"accept-language": "zh"}).text
+    conflict = re.search(r'<p class="note warn small"><b>[^<]*</b> ([^<]*)</p>', card)[1]
+    assert "Gemma Terms of Use" in conflict and "The card says" not in conflict
+
+
+def test_a_film_models_page_leads_to_the_form_with_the_model_chosen(http, world):
+    made = import_source(world.app.hub, world.owner, str(face_nets()), "reader/nets")
+    try:
+        at = made.repo.head
+        assert 'href="/film?model=reader%2Fnets"' in http.get("/reader/nets").text
+        exact = f"reader/nets@{at}"
+        assert f'href="/film?model={exact.replace("/", "%2F").replace("@", "%40")}"' in http.get(
+            f"/reader/nets/tree/{at}").text
+        for name in ("reader/nets", exact):
+            assert re.search(f'<option value="{name}"[^>]* selected', http.get("/film", params={"model": name}).text)
+        use = re.sub(r"<[^>]+>", "", http.get("/reader/nets/use").text)
+        assert "Make a film with it" in use and "headwater film photo.jpg" in use and "--model reader/nets" in use
+        assert "/film?model=" not in http.get("/reader/brook-markov").text
+        assert "Make a film with it" not in http.get("/reader/brook-markov/use").text
+    finally:
+        world.app.hub.repos.delete(made.repo, by=world.owner)
+
+
+def test_a_model_that_cannot_film_here_says_what_to_install(http, world, monkeypatch):
+    made = import_source(world.app.hub, world.owner, "brook", "reader/brooks")
+    monkeypatch.setattr(world.app.film.engines["diffusers"], "available", lambda: "torch not installed")
+    try:
+        assert 'href="/film?model=reader%2Fbrooks"' in http.get("/reader/brooks").text
+        page = http.get("/film?model=reader/brooks").text
+        assert re.search('<option value="reader/brooks"[^>]* selected', page)
+        assert "diffusers cannot run here: torch not installed" in page
+        assert "reader/brooks" not in http.get("/film").text
+    finally:
+        world.app.hub.repos.delete(made.repo, by=world.owner)
+
+
+def test_what_makes_a_film_is_said_in_words(http, world):
+    page = http.get("/film").text
+    assert ">The photo set in motion, built in</option>" in page
+    assert ">A camera moves over the photo, built in</option>" in page and "what is built in" not in page
+    zh = http.get("/film", headers={"accept-language": "zh"}).text
+    assert ">内置：镜头在照片上移动</option>" in zh
+    assert "A camera moves over the photo, built in" in http.get(f"/film/watch/{DONE}").text
+    assert ">A camera moves over the photo, built in</option>" in http.get("/film/gallery").text
 
 
 # --- keys

@@ -21,9 +21,16 @@ def find_all(film: Film, actor: Actor) -> list[FilmModel]:
     """Every model the actor may read and an engine here can film with, at main. Blocking."""
     found = []
     for repo, commit in film.list_models(actor):
-        if name := _choose(film, commit):
-            found.append(FilmModel(repo, name))
+        engine = engine_of(film, commit)
+        if engine and engine.available() is None:
+            found.append(FilmModel(repo, engine.name))
     return found
+
+
+def engine_of(film: Film, commit: Commit) -> FilmEngine | None:
+    """The engine that films with it, one that can run here before one that cannot. Blocking."""
+    name = _choose(film, commit)
+    return film.engines[name] if name else None
 
 
 def _choose(film: Film, commit: Commit) -> str | None:
@@ -31,9 +38,10 @@ def _choose(film: Film, commit: Commit) -> str | None:
         files = tuple(film.list_files(commit))
         if len(film.chosen) >= CHOSEN_MAX:
             film.chosen.clear()
-        film.chosen[commit.oid] = next(
-            (engine.name for engine in film.engines if engine.available() is None and engine.accepts(files) is None
-             and _knows(film, engine, commit)), None)
+        accepting = [engine for engine in film.engines
+                     if engine.accepts(files) is None and _knows(film, engine, commit)]
+        accepting.sort(key=lambda engine: engine.available() is not None)
+        film.chosen[commit.oid] = accepting[0].name if accepting else None
     return film.chosen[commit.oid]
 
 

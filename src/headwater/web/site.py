@@ -23,6 +23,7 @@ from headwater.core.types import ANYONE, Actor, Kind, Repo
 from headwater.hub import Hub
 from headwater.hub.facts import Facts
 from headwater.web import cards, figures, pages
+from headwater.web.told import told_in
 from headwater.web.words import NAMES, Words, choose, languages, words
 
 ROOT = Path(__file__).parent
@@ -152,7 +153,7 @@ def environment(language: str) -> Environment:
     }
     env.globals |= {
         "static": static_url, "version": __version__, "lang": words(language).tag, "repo_url": repo_url,
-        "languages": [(name, *NAMES[name]) for name in languages()], "themes": THEMES,
+        "told": told_in(words(language)), "languages": [(name, *NAMES[name]) for name in languages()], "themes": THEMES,
     }
     return env
 

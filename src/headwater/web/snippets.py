@@ -16,8 +16,10 @@ class Snippet(NamedTuple):
     text: str
 
 
-def snippets(repo: Repo, entries: list[Entry], url: str, talk: str | None, *, needs_token: bool) -> list[Snippet]:
-    """Those that fit what the repo holds. url: the hub's address. talk: the name /v1 knows it by, or None."""
+def snippets(repo: Repo, entries: list[Entry], url: str, talk: str | None, *, needs_token: bool,
+             films: tuple[str, bool] | None = None) -> list[Snippet]:
+    """Those that fit what the repo holds. url: the hub's address. talk: the name /v1 knows it by, or None. films: the
+    name /v1/videos knows it by, and whether it needs a photo; None where no film can be made with it."""
     env = f"export HF_ENDPOINT={url}" + ("\nexport HF_TOKEN=hf_…   # from Settings, Tokens" if needs_token else "")
     names = {e.path for e in entries}
     gguf = [e.path for e in entries if e.path.endswith(".gguf")]
@@ -38,6 +40,7 @@ def snippets(repo: Repo, entries: list[Entry], url: str, talk: str | None, *, ne
                 + ("  -H \"Authorization: Bearer $HF_TOKEN\" \\\n" if needs_token else "")
                 + f"  -d '{asked}'")),
         ]
+    found += _films(*films, url, needs_token) if films else []
     kind = ', repo_type="dataset"' if repo.kind is Kind.DATASET else ""
     flag = " --repo-type dataset" if repo.kind is Kind.DATASET else ""
     found += [
@@ -63,3 +66,16 @@ def snippets(repo: Repo, entries: list[Entry], url: str, talk: str | None, *, ne
     if gguf:
         found.append(Snippet("load", "llama.cpp", "bash", f"{env}\nllama-cli -hf {repo.full_name} -hff {gguf[0]}"))
     return found
+
+
+def _films(name: str, needs_photo: bool, url: str, needs_token: bool) -> list[Snippet]:
+    words = "the camera comes slowly closer" if needs_photo else "a red circle drifts left"
+    photo = "photo.jpg " if needs_photo else ""
+    sent = ', input_reference=open("photo.jpg", "rb")' if needs_photo else ""
+    key, head = ("os.environ['HF_TOKEN']", "import os\n\n") if needs_token else ('"none"', "")
+    return [
+        Snippet("film", "headwater", "bash", f'headwater film {photo}"{words}" --model {name} -o film.mp4'),
+        Snippet("film", "openai", "python", (
+            f'{head}from openai import OpenAI\n\nclient = OpenAI(base_url="{url}/v1", api_key={key})\n'
+            f'film = client.videos.create_and_poll(\n    model="{name}", prompt="{words}"{sent})\n'
+            'client.videos.download_content(film.id).write_to_file("film.mp4")'))]

@@ -1,19 +1,16 @@
-"""What pages say of descent, in the visitor's language: a family as a drawing, and whole sentences of the judge.
+"""What pages say of descent, in the visitor's language: a family as a drawing, and the judge's words.
 
-The judge speaks English, in sentences that know what they were made of (trace/said.py). Its plain words are listed here
-for the catalogues. A sentence of a record of before knows nothing and is shown as it is, marked as English.
+The judge speaks English, in sentences that know what they were made of (trace/said.py; web/told.py says them). Its
+plain words are listed here for the catalogues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from markupsafe import Markup, escape
 
 from headwater.trace.closed import Beside
 from headwater.trace.lineage import Family, Relative
-from headwater.trace.said import Said
 from headwater.web.family_tree import Badge, Drawing, Member, Tie, draw
 from headwater.web.words import Words
 
@@ -67,25 +64,6 @@ def _badge(family: Family, relative: Relative) -> Badge:
     if not relative.direct:
         return "kin"
     return "open" if relative.order == "open" else "found"
-
-
-def in_words(words: Words, text: str) -> str:
-    """The judge's sentence or words in the visitor's language, where they are in the catalogue."""
-    if not isinstance(text, Said):
-        return words.gettext(text)
-    places = {name: in_words(words, value) if isinstance(value, Said) else value for name, value in
-              text.places.items()}
-    return words.gettext(text.template) % places if places else words.gettext(text.template)
-
-
-def told_in(words: Words) -> Callable[[str], Markup]:
-    """For templates: a sentence in the visitor's language, else in English and marked so."""
-    def told(text: str) -> Markup:
-        if isinstance(text, Said) or words.gettext(text) != text:
-            return escape(in_words(words, text))
-        return Markup('<span translate="no" lang="en">{}</span>').format(text)
-
-    return told
 
 
 def operations(words: Words, operation: str | None) -> list[str]:

@@ -59,6 +59,19 @@ def person(actor: Actor, need: Access = Access.READ) -> Account:
     return account
 
 
+def maker(request: Request, engine: str, model: str) -> str:
+    """What makes a film, as people say it. model: owner/name; "" for none."""
+    _ = request.state.visitor.words.gettext
+    if engine == "photo":
+        return _("The photo set in motion, built in; faces found by {name}").replace("{name}", model) if model else \
+            _("The photo set in motion, built in")
+    if engine == "plain":
+        return _("A camera moves over the photo, built in")
+    if engine == "remote_videos":
+        return _("{name}, at another server").replace("{name}", model)
+    return model or engine
+
+
 def sender_of(request: Request) -> Sender:
     """For the log of who said what of the people in a photo."""
     return sent("page", request.client.host if request.client else None, request.headers.get("user-agent", ""))

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from headwater.chat.models import find as find_model
 from headwater.core.errors import HeadwaterError
 from headwater.core.types import Access, Commit, Entry, EntryKind, Kind, Ref, Repo
+from headwater.film.models import engine_of
 from headwater.hub import Hub, browse, card
 from headwater.hub.access import access_to, find_repo
 from headwater.web.site import HubDep, VisitorDep, app_of, page, repo_url, segment
@@ -66,7 +67,7 @@ def repo_page(request: Request, template: str, hub: Hub, here: Place, tab: str, 
     actor = request.state.visitor.actor
     liked = actor.account is not None and actor.name in hub.repos.likers(here.repo)
     return page(request, template, place=here, repo=here.repo, tab=tab, liked=liked,
-                talk=talk_model(request, here), **data)
+                talk=talk_model(request, here), films=film_model(request, here), **data)
 
 
 def readme_body(hub: Hub, here: Place) -> str:
@@ -91,6 +92,12 @@ def talk_model(request: Request, here: Place) -> str | None:
     return here.repo.full_name if here.is_main else exact
 
 
+def film_model(request: Request, here: Place) -> str | None:
+    """The name to give the page that makes films, or None when no engine films with it. One that cannot run here is
+    named too: that page says what it lacks."""
+    if here.repo.kind is not Kind.MODEL or engine_of(app_of(request).film, here.commit) is None:
+        return None
+    return here.repo.full_name if here.is_main else f"{here.repo.full_name}@{here.commit.oid}"
 
 def refs(hub: Hub, here: Place) -> tuple[list[Ref], list[Ref]]:
     """(branches with main first, tags)."""

@@ -18,7 +18,7 @@ from headwater.hub.declare import declare_base
 from headwater.trace import Trace
 from headwater.trace.closed import beside
 from headwater.trace.lineage import lineage_of, read_again
-from headwater.web.pages._descent import operations, shown, told_in
+from headwater.web.pages._descent import operations, shown
 from headwater.web.pages._repo import PlaceDep, place, repo_page
 from headwater.web.site import OWN_FORM, HubDep, VisitorDep, app_of, go
 
@@ -34,7 +34,7 @@ def descent(request: Request, hub: HubDep, who: VisitorDep, here: PlaceDep) -> R
                   beside(app.closed, who.actor, here.repo))
     partial = request.headers.get("hx-target") == "lineage"
     return repo_page(request, "parts/lineage.html" if partial else "descent.html", hub, here, "lineage",
-                     descent=found, done=lambda text: operations(who.words, text), told=told_in(who.words))
+                     descent=found, done=lambda text: operations(who.words, text))
 
 
 @router.post("/{owner}/{name}/lineage", dependencies=OWN_FORM)

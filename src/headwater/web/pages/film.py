@@ -23,7 +23,7 @@ from headwater.film.learned import estimate
 from headwater.film.models import find_all
 from headwater.film.order import BUILT_IN, PHOTO_MAX, offered, order, plan
 from headwater.film.queue import go_on_all, pause_all
-from headwater.web.pages._film import film_of, forget, form_of, person, sender_of
+from headwater.web.pages._film import film_of, forget, form_of, maker, person, sender_of
 from headwater.web.pages._film_form import asked_of
 from headwater.web.pages._film_line import do as carry_out
 from headwater.web.pages._film_line import line_of
@@ -31,6 +31,7 @@ from headwater.web.pages._film_terms import terms
 from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page, segment
 
 router = APIRouter()
+NAME_MAX = 300
 SIZES = ("1280x720", "720x1280", "960x720", "720x720", "640x480", "480x480")
 RATES = (12, 24, 30)
 EACH = 8
@@ -152,7 +153,7 @@ def _plan(request: Request, actor: Actor, said: dict[str, str], files: dict[str,
         normalised = plan(here, actor, asked, photo)
         made = normalised.request
         return {"problem": None, "planned": normalised, "takes": estimate(here, normalised), "can": can,
-                "generates": can.generates,
+                "generates": can.generates, "made_by": maker(request, made.engine, made.model),
                 "terms": terms(app.hub, app.trace, actor, made.model, made.revision)}
     except HeadwaterError as error:
         if error.status in (401, 403):
@@ -168,25 +169,37 @@ def _page(request: Request, actor: Actor, said: dict[str, str], *,
     here = film_of(request)
     if actor.account is None or actor.repos is not None:
         return page(request, "film.html", signed_in=False)
-    own = [name for name in BUILT_IN if name in here.engines.names() and here.engines[name].available() is None
-           and not here.engines[name].describe(None).needs_model]
-    models = find_all(here, actor)
+    makers = _makers(request, here, actor)
     lacking = [(engine.name, why) for engine in here.engines if (why := engine.available())]
-    said.setdefault("model", next((one.repo.full_name for one in models if one.engine in BUILT_IN), ""))
-    can = _can(here, actor, said["model"])
+    said["model"] = said.get("model", "")[:NAME_MAX] or next(iter(makers), "")
+    makers.setdefault(said["model"], said["model"])  # at a revision, or by an engine that cannot run here
+    can, unable = _can(here, actor, said["model"])
     return page(request, "film.html", status=status, signed_in=True, said=defaultdict(str, said),
-                axes=AXES, sizes=SIZES, rates=RATES, own=own,
-                models=[one.repo.full_name for one in models], photo_max=PHOTO_MAX,
-                planned=None, can=can, lacking=lacking, offers=_offers(can), tells=_words(request),
+                axes=AXES, sizes=SIZES, rates=RATES, makers=makers, photo_max=PHOTO_MAX,
+                planned=None, can=can, unable=unable, lacking=lacking, offers=_offers(can), tells=_words(request),
                 **_films(here, actor) | {"problem": problem})
 
 
-def _can(here: Film, actor: Actor, model: str) -> Capabilities | None:
-    """None for a model that cannot be had: what the form then says is said by the order."""
+def _makers(request: Request, here: Film, actor: Actor) -> dict[str, str]:
+    """What can make a film here, by the name a form sends: what is built in first, then the hub's models. An engine
+    that is built in and takes a model of the hub stands there once, with its model."""
+    found, models = {}, find_all(here, actor)
+    for name in BUILT_IN:
+        own = [one.repo.full_name for one in models if one.engine == name]
+        engine = here.engines[name] if name in here.engines.names() else None
+        if not own and engine and engine.available() is None and not engine.describe(None).needs_model:
+            found[f"headwater/{name}"] = maker(request, name, "")
+        found |= {model: maker(request, name, model) for model in own}
+    return found | {one.repo.full_name: maker(request, one.engine, one.repo.full_name)
+                    for one in models if one.engine not in BUILT_IN}
+
+
+def _can(here: Film, actor: Actor, model: str) -> tuple[Capabilities | None, HeadwaterError | None]:
+    """(what its engine can do, None), or (None, why the model cannot make a film here)."""
     try:
-        return offered(here, actor, model, True)
-    except HeadwaterError:
-        return None
+        return offered(here, actor, model, True), None
+    except HeadwaterError as error:
+        return None, error
 
 
 def _offers(can: Capabilities | None) -> str:

@@ -18,7 +18,7 @@ from headwater.film.extend import extend
 from headwater.film.measuring import on_disk, take, taken
 from headwater.film.order import again, delete, find
 from headwater.film.queue import change, standings
-from headwater.web.pages._film import SOURCES, Shown, film_of, person, sender_of, shown
+from headwater.web.pages._film import SOURCES, Shown, film_of, maker, person, sender_of, shown
 from headwater.web.pages._film_form import changes_of
 from headwater.web.pages._film_terms import terms
 from headwater.web.site import OWN_FORM, VisitorDep, app_of, go, page, segment
@@ -98,6 +98,7 @@ def _page(request: Request, here: Film, actor: Actor, account: Account, kept: Ke
     return page(request, "film_watch.html", measures=taken(one.film), measuring=take(here, account, one.film),
                 status=problem.status if problem else 200, one=one, problem=problem,
                 credential=told, unread=why,
+                made_by=maker(request, kept.asked["engine"], kept.asked["model"]),
                 terms=terms(app.hub, app.trace, actor, kept.asked["model"], kept.asked["revision"]),
                 recipe=json.dumps(told.recipe, indent=2, ensure_ascii=False) if told and told.recipe else None,
                 sources=SOURCES)

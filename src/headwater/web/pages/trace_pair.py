@@ -21,7 +21,7 @@ from headwater.trace.judgement import Judgement
 from headwater.trace.lineage import dispute, disputes_of, judge_pair, read_again, status_of
 from headwater.trace.whole import enqueue, report_of
 from headwater.web.heat import heat
-from headwater.web.pages._descent import operations, told_in
+from headwater.web.pages._descent import operations
 from headwater.web.pages._repo import Place, PlaceDep, place, repo_page
 from headwater.web.site import OWN_FORM, HubDep, Visitor, VisitorDep, app_of, go, segment
 
@@ -61,7 +61,7 @@ def _judged(trace: Trace, who: Visitor, first: tuple[Repo, Oid], second: tuple[R
     child, parent, ordered = _ends(said, first[0].full_name, second[0].full_name)
     report = report_of(trace, kept[0].id, kept[1].id)
     return {"said": said, "child": child, "parent": parent, "ordered": ordered, "heat": heat(said),
-            "told": told_in(who.words), "done": operations(who.words, said.operation),
+            "done": operations(who.words, said.operation),
             "whole": report, "neurons": report.neurons[:NEURONS] if report else (),
             "tensors": report.tensors[:TENSORS] if report else (),
             "comparing": report is None and _under_way(trace, first, second)}
