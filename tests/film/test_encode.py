@@ -1,11 +1,13 @@
 """Frames become a file that players play; what is no video is refused."""
 
 import io
+from collections import Counter
 
 import av
 import numpy as np
 import pytest
 from film_made import drift
+from film_witness import flipped
 from PIL import Image
 
 from headwater.core.errors import BadInput, CorruptFile, DiskFull
@@ -64,6 +66,27 @@ def test_what_is_no_video_is_refused(tmp_path, data):
     (tmp_path / "a.mp4").write_bytes(data)
     with pytest.raises(CorruptFile):
         enc.look(tmp_path / "a.mp4")
+
+
+def test_a_flipped_bit_leaves_a_video_or_is_refused(tmp_path):
+    enc.encode(drift(4, (64, 96)), tmp_path / "a.mp4", fps=12, comment="made here")
+    told = Counter()
+    for data in flipped((tmp_path / "a.mp4").read_bytes(), 300):
+        (tmp_path / "b.mp4").write_bytes(data)
+        try:
+            told["read"] += enc.look(tmp_path / "b.mp4").width > 0
+            told["frames"] += sum(1 for _ in enc.decode(tmp_path / "b.mp4")) > 0
+        except CorruptFile as error:
+            told["refused"] += error.message.endswith(".")
+    assert told["frames"] and told["refused"] and told["read"] + told["refused"] >= 300
+
+
+def test_a_film_whose_title_is_in_another_alphabet_is_read(tmp_path):
+    enc.encode(drift(4, (64, 96)), tmp_path / "a.mp4", fps=12, comment="made here")
+    data = (tmp_path / "a.mp4").read_bytes().replace(b"made here", "老照片 ".encode("gb18030").ljust(9))
+    (tmp_path / "b.mp4").write_bytes(data)
+    assert enc.look(tmp_path / "b.mp4") == enc.look(tmp_path / "a.mp4") == enc.Clip(96, 64, 4, 12.0)
+    assert len(list(enc.decode(tmp_path / "b.mp4"))) == 4
 
 
 def test_a_film_cut_in_half_is_refused(tmp_path):

@@ -94,7 +94,7 @@ def decode(source: Path) -> Iterator[np.ndarray]:
     import av
 
     try:
-        with av.open(str(source)) as box:
+        with av.open(str(source), metadata_errors="replace") as box:  # titles may be in any alphabet
             stream = _video(box)
             for number, frame in enumerate(box.decode(stream)):
                 if number >= MAX_FRAMES:
@@ -110,7 +110,7 @@ def look(source: Path, most: int = MAX_FRAMES) -> Clip:
 
     count = 0
     try:
-        with av.open(str(source)) as box:
+        with av.open(str(source), metadata_errors="replace") as box:
             stream = _video(box)
             for _ in box.decode(stream):
                 count += 1
@@ -159,6 +159,8 @@ def _video(box: object) -> object:
     if not streams:
         raise CorruptFile("The file holds no video.")
     stream = streams[0]
+    if stream.codec_context is None:
+        raise CorruptFile("The file says it holds a video, of a kind that cannot be read here.")
     if max(stream.width, stream.height) > MAX_SIDE:
         raise CorruptFile(f"The video is {stream.width}x{stream.height}; the most is {MAX_SIDE} a side.")
     stream.thread_type = "NONE"

@@ -94,7 +94,7 @@ class RemoteVideos:
         total, most = request.frames, round(SECONDS_MAX * request.fps)
         size = (request.height, request.width)
         try:
-            with av.open(request.extra[ARRIVED]) as box:
+            with av.open(request.extra[ARRIVED], metadata_errors="replace") as box:
                 stream = box.streams.video[0]
                 stream.thread_type = "NONE"
                 for number, frame in enumerate(box.decode(stream)):

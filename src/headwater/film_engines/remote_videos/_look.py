@@ -52,10 +52,12 @@ def _found(file: str) -> dict[str, object]:
     import av
 
     try:
-        with av.open(file) as box:
+        with av.open(file, metadata_errors="replace") as box:
             if not box.streams.video:
                 return {"error": "The file holds no video."}
             stream = box.streams.video[0]
+            if stream.codec_context is None:
+                return {"error": "The file says it holds a video, of a kind that cannot be read here."}
             fps = float(stream.average_rate or stream.guessed_rate or 0)
             size = (stream.width, stream.height)
             if not SIDE_MIN <= min(size) <= max(size) <= SIDE_MAX or not 0 < fps <= FPS_MAX:
