@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import c2pa
 import pytest
 from film_made import drift
+from film_witness import flipped
 from PIL import Image
 
 from headwater.core.errors import BadInput, CorruptFile
@@ -49,6 +50,13 @@ def test_one_flipped_byte_is_told(signed, tmp_path):
     (tmp_path / "touched.mp4").write_bytes(data)
     told = check(tmp_path / "touched.mp4", [by.trusted])
     assert told.state == "broken" and any("mismatch" in code for code in told.problems)
+
+
+def test_a_bit_flipped_anywhere_in_pictures_or_index_is_told(signed, tmp_path):
+    film, by = signed
+    for number, data in enumerate(flipped(film.read_bytes(), 60)):
+        (tmp_path / "touched.mp4").write_bytes(data)
+        assert check(tmp_path / "touched.mp4", [by.trusted]).state == "broken", number
 
 
 def test_a_film_of_another_hub_is_valid_but_not_known(signed, tmp_path):

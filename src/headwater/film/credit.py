@@ -28,6 +28,8 @@ GENERATED = _SOURCE + "trainedAlgorithmicMedia"
 GENERATED_FROM_PHOTO = _SOURCE + "compositeWithTrainedAlgorithmicMedia"
 ANIMATED_PHOTO = _SOURCE + "composite"
 """A photo that was warped: made of what was captured, by no trained generator, and no capture of a real movement."""
+BOX, BOX_WITHIN = b"uuid" + bytes.fromhex("d8fec3d61b0e483c92975828877ec481"), 4_096
+"""What the MP4 box of a credential begins with, and the first bytes of a file within which it does."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Authority:
 class Credential:
     """state: "trusted" (signed by this hub's authority, untouched), "valid" (untouched, signed by somebody this hub
     does not know), "broken" (changed since it was signed) or "none". recipe: the RECIPE assertion; None without one.
-    problems: C2PA's codes of what failed. signer: the signing certificate's common name."""
+    problems: C2PA's codes of what failed, "credential.unreachable" where one is there and cannot be got at. signer: the
+    signing certificate's common name."""
 
     state: str
     recipe: dict[str, Any] | None = None
@@ -124,10 +127,18 @@ def check(file: Path, trusted: Sequence[str]) -> Credential:
         with file.open("rb") as stream:
             store = json.loads(c2pa.Reader("video/mp4", stream, context=c2pa.Context(settings)).json())
     except c2pa.C2paError as error:
+        if _has_box(file):  # which of its errors it is depends on where the change is
+            return Credential("broken", problems=("credential.unreachable",))
         if "ManifestNotFound" in type(error).__name__ or "ManifestNotFound" in str(error):
             return Credential("none")
         raise CorruptFile(f"The credential cannot be read: {error}.") from None
     return _credential(store)
+
+
+def _has_box(file: Path) -> bool:
+    """Whether the bytes that a box with a credential begins with stand where one is put: before the pictures."""
+    with file.open("rb") as stream:
+        return BOX in stream.read(BOX_WITHIN)
 
 
 def _credential(store: dict[str, Any]) -> Credential:
