@@ -266,18 +266,28 @@ def _shown(film: Film, kept: KeptFilm) -> dict[str, Any]:
         error = {"code": kept.state if kept.state == "cancelled" else "generation_failed",
                  "message": kept.error or "The film was cancelled."}
     extends = asked.get("extends") or {}
-    before = extends["frames"] / extends["fps"] if extends else 0
+    seconds, size, fps = _measured(kept)
     done = round(100 * job.done / job.total) if job and job.total else 0
     return {
         "id": kept.id, "object": "video", "model": asked["model"] or f"headwater/{asked['engine']}",
         "status": STATES[kept.state], "progress": 100 if kept.state == "done" else min(99, done),
         "created_at": int(kept.created_at), "completed_at": int(kept.finished_at) if kept.state == "done" and
-        kept.finished_at else None, "expires_at": None, "seconds": f"{asked['seconds'] + before:g}",
-        "size": f"{asked['width']}x{asked['height']}", "prompt": asked["prompt"], "error": error,
+        kept.finished_at else None, "expires_at": None, "seconds": f"{seconds:g}",
+        "size": size, "prompt": asked["prompt"], "error": error,
         "remixed_from_video_id": kept.remixed_from,
         "headwater": {"engine": asked["engine"], "build": (kept.receipt or {}).get("build"),
-                      "revision": asked["revision"] or None, "seed": asked["seed"], "fps": asked["fps"],
+                      "revision": asked["revision"] or None, "seed": asked["seed"], "fps": fps,
                       "generates": (kept.receipt or {}).get("generates"), "notes": asked["notes"],
                       "extends": extends.get("film") or None, "draft": (kept.receipt or {}).get("draft"),
                       "stage": job.stage if job else None, "done": job.done if job else None,
                       "total": job.total if job else None, "people": asked.get("people") or None}}
+
+
+def _measured(kept: KeptFilm) -> tuple[float, str, float]:
+    """Seconds, size and pace: as the film is once it is made, before that as it was ordered. A server elsewhere may
+    send another size than was asked for, an extended film has the frame once that both parts have."""
+    asked, made, extends = kept.asked, kept.receipt or {}, kept.asked.get("extends") or {}
+    if made.get("fps"):
+        return made["frames"] / made["fps"], made.get("size") or f"{asked['width']}x{asked['height']}", made["fps"]
+    before = extends["frames"] / extends["fps"] if extends else 0
+    return asked["seconds"] + before, f"{asked['width']}x{asked['height']}", asked["fps"]
