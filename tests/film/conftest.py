@@ -1,6 +1,23 @@
 """What the tests of films share."""
 
+from collections.abc import Iterator
+
 import pytest
+from film_maker import Maker
+
+
+@pytest.fixture(scope="session")
+def film_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Maker]:
+    """A server with /v1/videos, whose every film is the same."""
+    from film_made import drift
+
+    from headwater.film.encode import encode
+
+    path = tmp_path_factory.mktemp("served") / "film.mp4"
+    encode(drift(12, (96, 128)), path, fps=12)
+    maker = Maker(path.read_bytes())
+    yield maker
+    maker.close()
 
 
 @pytest.fixture

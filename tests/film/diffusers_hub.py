@@ -6,6 +6,7 @@ The environment with torch lacks Headwater, and ours lacks torch, so a third one
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import openai
 import psutil
 import pytest
 from clients import VENVS, torch_python
+from film_maker import Maker
 from server import HubProcess
 
 TORCH = VENVS / "torch"
@@ -105,11 +107,13 @@ class FilmHub(HubProcess):
 
 
 @pytest.fixture(scope="session")
-def film_hub(tmp_path_factory: pytest.TempPathFactory, torch_and_ours: Path, tiny_repos: Path) -> Iterator[FilmHub]:
-    """With every tiny repo as local/<its name>, pushed by huggingface_hub."""
+def film_hub(tmp_path_factory: pytest.TempPathFactory, torch_and_ours: Path, tiny_repos: Path,
+             film_server: Maker) -> Iterator[FilmHub]:
+    """With every tiny repo as local/<its name>, pushed by huggingface_hub; films may be ordered from film_server."""
     from huggingface_hub import HfApi
 
-    hub = FilmHub(tmp_path_factory.mktemp("films") / "data", sweep_every_s=0, worker_threads=1)
+    hub = FilmHub(tmp_path_factory.mktemp("films") / "data", sweep_every_s=0, worker_threads=1,
+                  remotes=json.dumps({film_server.url: ""}))
     hub.PYTHON = str(torch_and_ours)  # type: ignore[misc]
     with hub:
         api = HfApi(endpoint=hub.url, token="hf_whoever")

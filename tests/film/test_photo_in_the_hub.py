@@ -5,6 +5,7 @@ import json
 
 import c2pa
 import pytest
+from film_witness import decoded
 from PIL import Image
 from real_models import face_nets, photo
 from test_make import bytes_of, finished
@@ -46,6 +47,7 @@ def test_an_old_photo_comes_alive_by_the_models_of_the_hub(app, tmp_path):
     film = bytes_of(app, kept.video)
     (tmp_path / "film.mp4").write_bytes(film)
     assert look(tmp_path / "film.mp4").frames == 12
+    assert decoded(film) == (12, 320, 320, 12)
     store = json.loads(c2pa.Reader("video/mp4", io.BytesIO(film)).json())
     assertions = {one["label"]: one["data"] for one in store["manifests"][store["active_manifest"]]["assertions"]}
     assert assertions[RECIPE]["model"] == "pypi/mediapipe" and "nothing was generated" in assertions[RECIPE]["notice"]
