@@ -196,7 +196,7 @@ def test_the_real_starter_is_added_while_the_hub_answers_and_says_who_spoke(up: 
     hub = up(data, "--starter")
     url = hub.wait()
     assert httpx.get(url + "/healthz").status_code == 200
-    hub.wait_for("The model of films is here: (`headwater film|films of words need more, .*pip install)", seconds=60)
+    hub.wait_for("The model of films is here: (`headwater film|it cannot run yet .*pip install)", seconds=60)
     assert hw("show", "headwater/brook", "--json").json["pipeline_tag"] == "text-to-video"
     hub.wait_for("The starter model is here", seconds=150)
     name = "HuggingFaceTB/SmolLM2-135M-Instruct"

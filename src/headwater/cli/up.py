@@ -127,7 +127,7 @@ def _add_starters(app: App, stopping: threading.Event) -> None:
     alone = not {repo.full_name for repo in app.hub.repos.search(Search(Kind.MODEL, owner, limit=3)).repos} - own
     if app.hub.repos.find(Kind.MODEL, *WORDS_NAME.split("/")) is None:
         _add_one(app, stopping, WORDS, WORDS_NAME, "a small model of films", "The model of films",
-                 f"films of words need more, {words}." if words else
+                 f"it cannot run yet ({words})." if words else
                  f"`headwater film \"a red circle drifts left\" --model {WORDS_NAME}`.")
     if alone and not stopping.is_set():
         _add_one(app, stopping, STARTER, STARTER_NAME, "a starter model", "The starter model",

@@ -189,7 +189,8 @@ def _makers(request: Request, here: Film, actor: Actor) -> dict[str, str]:
         engine = here.engines[name] if name in here.engines.names() else None
         if not own and engine and engine.available() is None and not engine.describe(None).needs_model:
             found[f"headwater/{name}"] = maker(request, name, "")
-        found |= {model: maker(request, name, model) for model in own}
+        # The usual model needs no name in a narrow list: what it is for stands in the plan.
+        found |= {model: maker(request, name, "" if engine and model == engine.usual else model) for model in own}
     return found | {one.repo.full_name: maker(request, one.engine, one.repo.full_name)
                     for one in models if one.engine not in BUILT_IN}
 
