@@ -12,9 +12,12 @@ import pytest
 from PIL import Image
 from test_make import app, finished, ordered, photo  # noqa: F401
 
-from headwater.core.errors import BadInput, HeadwaterError, ModelNotFound
+from headwater.core.errors import BadInput, Damaged, HeadwaterError, ModelNotFound
+from headwater.film.extend import extend
 from headwater.film.order import Asked, again, order
 from headwater.hub.accounts import owner_actor
+from headwater.hub.browse import files
+from headwater.hub.imports import import_source
 
 
 def png(width: int, height: int, rows: bytes = b"") -> bytes:
@@ -81,6 +84,30 @@ def test_models_that_are_not_there_or_no_film_models_are_refused(app):  # noqa: 
         with pytest.raises((ModelNotFound, BadInput)):
             ordered(app, model=name)
     assert not [path for path in app.film.tmp.iterdir() if path.is_file()]
+
+
+def test_files_the_hub_has_lost_are_told_and_nothing_is_made_of_the_rest(app, tmp_path):  # noqa: F811
+    papers = ("model_index.json", "transformer/config.json", "vae/config.json")
+    for name in papers:
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).write_text(json.dumps({"of": name}))
+    made = import_source(app.hub, owner_actor(app.hub), str(tmp_path / "model"), "local/lost")
+    lost = next(entry.digest for entry in files(app.hub, made.commit) if entry.path == papers[2])
+    app.film.blobs.delete(lost)
+    with pytest.raises(Damaged, match=r"lost the bytes of vae/config.json. Push or add the model again"):
+        ordered(app, model="local/lost")
+    assert not list((app.settings.data / "snapshots").rglob("*.json"))
+
+
+def test_a_film_whose_photo_or_video_was_lost_says_so(app):  # noqa: F811
+    kept = finished(app, ordered(app, seconds=0.25))
+    actor = owner_actor(app.hub)
+    for file_id in (kept.photo, kept.video):
+        app.film.blobs.delete(app.film.files.get(actor.account.id, file_id).digest)
+    for go_on in (again, extend):
+        with pytest.raises(Damaged, match=r"lost the bytes of .* Order the film again"):
+            go_on(app.film, actor, actor.account, kept)
+    assert not list(app.film.tmp.iterdir())
 
 
 FULL = """

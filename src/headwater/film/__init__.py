@@ -6,16 +6,17 @@ verb is a function whose first argument is Film.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import Damaged
 from headwater.core.film import FilmEngine
 from headwater.core.ports import Blobs, Files, Films, FilmVotes
 from headwater.core.settings import Settings
 from headwater.core.shelf import Shelf
-from headwater.core.types import Account, Actor, Commit, Repo, Snapshot, Staged
+from headwater.core.types import Account, Actor, Commit, KeptFile, Repo, Snapshot, Staged
 from headwater.core.work import Jobs
 from headwater.film.process import Warm
 
@@ -62,3 +63,12 @@ class Film:
     def authority(self) -> Path:
         """Where the key and certificates stand that films are signed with."""
         return self.settings.data / "film" / "authority.pem"
+
+    def bytes_of(self, file: KeptFile) -> Iterator[bytes]:
+        """Raises Damaged at once when the blob store has lost them."""
+        try:
+            return self.blobs.read(file.digest)
+        except FileNotFoundError:
+            raise Damaged(f"The hub has lost the bytes of {file.name}, which belongs to a film.",
+                          hint="Order the film again, with its pictures; `headwater scrub` lists what else is gone."
+                          ) from None

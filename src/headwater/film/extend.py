@@ -40,7 +40,7 @@ def extend(film: Film, actor: Actor, account: Account, kept: KeptFilm, **changed
     forget(asked, photo)
     if "prompt" in changed and changed["prompt"] != kept.asked["prompt"]:
         asked = replace(asked, camera=kept.asked.get("camera_said", {}))
-    source = film.stage(film.blobs.read(file.digest), limit=file.size + 1)
+    source = film.stage(film.bytes_of(file), limit=file.size + 1)
     try:
         seen = ending(Path(source.path))
     finally:
@@ -122,7 +122,7 @@ def earlier(film: Film, kept: KeptFilm, account: Account, room: Path) -> Earlier
         raise NotFound("The film this one goes on from was deleted before it was made.")
     path = room / "earlier.mp4"
     with path.open("wb") as out:
-        for chunk in film.blobs.read(file.digest):
+        for chunk in film.bytes_of(file):
             out.write(chunk)
     source = film.films.get(said["film"]) if said["film"] else None
     made = (source.receipt or {}).get("generates") if source else None

@@ -194,7 +194,7 @@ def _copy(film: Film, account: Account, file_id: str, target: Path) -> tuple[Pat
     if file is None:
         raise NotFound("A picture was deleted before the film was made.", hint="Order the film again.")
     with target.open("wb") as out:
-        for chunk in film.blobs.read(file.digest):
+        for chunk in film.bytes_of(file):
             out.write(chunk)
     return target, file.digest
 

@@ -67,7 +67,7 @@ def on_disk(film: Film, file: KeptFile) -> Iterator[Path]:
         yield Path(path)
         return
     with tempfile.NamedTemporaryFile(dir=film.tmp, suffix=".mp4") as copy:  # kept in an object store
-        for chunk in film.blobs.read(file.digest):
+        for chunk in film.bytes_of(file):
             copy.write(chunk)
         copy.flush()
         yield Path(copy.name)

@@ -260,7 +260,7 @@ def asked_again(film: Film, account: Account, kept: KeptFilm, changed: dict[str,
         raise NotFound("The film this one goes on from is gone.", hint="Order a new film.")
     if extends and extends["own"] and copies:
         footage = _staged(film, account, extends["file"])
-    staged = film.stage(film.blobs.read(photo.digest), limit=photo.size) if photo else None
+    staged = film.stage(film.bytes_of(photo), limit=photo.size) if photo else None
     return replace(asked, brushes=brushes, last=last, extends=extends, footage=footage, **changed), staged
 
 
@@ -295,7 +295,7 @@ def _staged(film: Film, account: Account, file_id: str) -> Staged:
     file = film.files.get(account.id, file_id)
     if file is None:
         raise NotFound("A picture this film was made of is gone.", hint="Order a new film.")
-    return film.stage(film.blobs.read(file.digest), limit=file.size)
+    return film.stage(film.bytes_of(file), limit=file.size)
 
 
 def _keep_others(film: Film, account: Account, asked: Asked) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from headwater.core.errors import Damaged
 from headwater.core.types import Commit, Entry, Repo, Snapshot
 from headwater.hub import Hub
 from headwater.hub.browse import files
@@ -52,6 +53,11 @@ def _put(hub: Hub, entry: Entry, target: Path) -> None:
         except OSError:  # another file system, or one without hard links: copy below
             pass
     # Never over what is there: on a file system blind to case that would be a link to another file's blob.
+    try:
+        chunks = hub.blobs.read(entry.digest)
+    except FileNotFoundError:
+        raise Damaged(f"The hub has lost the bytes of {entry.path}.",
+                      hint="Push or add the model again; `headwater scrub` lists what else is gone.") from None
     with target.open("xb") as file:
-        for chunk in hub.blobs.read(entry.digest):
+        for chunk in chunks:
             file.write(chunk)

@@ -248,9 +248,9 @@ def _content(film: Film, kept: KeptFilm, variant: str) -> Response:
     headers = {"Cache-Control": "private, max-age=3600", "ETag": f'"{file.digest}"',
                "Content-Security-Policy": "default-src 'none'; sandbox",
                "Content-Disposition": f'inline; filename="{file.name}"'}
-    if path := film.blobs.path(file.digest):
+    if (path := film.blobs.path(file.digest)) and Path(path).is_file():
         return FileResponse(path, media_type=media_type, headers=headers)  # answers ranges, as players ask for them
-    return StreamingResponse(film.blobs.read(file.digest), media_type=media_type,
+    return StreamingResponse(film.bytes_of(file), media_type=media_type,
                              headers={**headers, "Content-Length": str(file.size)})
 
 
