@@ -123,7 +123,7 @@ def read_model(folder: Path) -> Model:
     try:
         return _read(folder, stat.st_mtime_ns, stat.st_size)
     except CorruptFile as error:
-        raise CorruptFile(error.message, hint=error.hint or WHOLE_AGAIN) from None
+        raise CorruptFile(str(error), hint=WHOLE_AGAIN) from None
 
 
 @lru_cache(maxsize=64)
@@ -218,7 +218,7 @@ def tensor_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
             with FileSource(path) as source:
                 header = read_header(source, path.name)
         except CorruptFile as error:
-            raise CorruptFile(f"{path.parent.name}/{path.name}: {error.message}", hint=error.hint) from None
+            raise CorruptFile(f"{path.parent.name}/{path.name}: {error}") from None
         shapes |= {tensor.name: tensor.shape for tensor in header.tensors}
     return shapes
 
