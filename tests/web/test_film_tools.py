@@ -357,12 +357,12 @@ def test_a_model_that_cannot_film_here_says_what_to_install(http, world, monkeyp
 
 def test_what_makes_a_film_is_said_in_words(http, world):
     page = http.get("/film").text
-    assert ">The photo set in motion, built in</option>" in page
-    assert ">A camera moves over the photo, built in</option>" in page and "what is built in" not in page
+    assert ">Photo in motion, built in</option>" in page
+    assert ">Camera over the photo, built in</option>" in page and "what is built in" not in page
     zh = http.get("/film", headers={"accept-language": "zh"}).text
     assert ">内置：镜头在照片上移动</option>" in zh
-    assert "A camera moves over the photo, built in" in http.get(f"/film/watch/{DONE}").text
-    assert ">A camera moves over the photo, built in</option>" in http.get("/film/gallery").text
+    assert "Camera over the photo, built in" in http.get(f"/film/watch/{DONE}").text
+    assert ">Camera over the photo, built in</option>" in http.get("/film/gallery").text
 
 
 # --- keys

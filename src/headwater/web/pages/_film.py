@@ -63,10 +63,10 @@ def maker(request: Request, engine: str, model: str) -> str:
     """What makes a film, as people say it. model: owner/name; "" for none."""
     _ = request.state.visitor.words.gettext
     if engine == "photo":
-        return _("The photo set in motion, built in; faces found by {name}").replace("{name}", model) if model else \
-            _("The photo set in motion, built in")
+        return _("Photo in motion, built in; faces by {name}").replace("{name}", model) if model else \
+            _("Photo in motion, built in")
     if engine == "plain":
-        return _("A camera moves over the photo, built in")
+        return _("Camera over the photo, built in")
     if engine == "remote_videos":
         return _("{name}, at another server").replace("{name}", model)
     return model or engine
