@@ -23,7 +23,8 @@ WHOLE = frozenset({
     "ffn_dim", "d_model", "d_ff", "d_kv", "vocab_size", "in_channels", "out_channels", "z_dim", "base_dim",
     "sample_width", "sample_height", "patch_size", "patch_size_t", "scale_factor_spatial", "scale_factor_temporal",
     "spatial_compression_ratio", "temporal_compression_ratio", "block_out_channels", "num_train_timesteps"})
-"""Of a config: whole numbers above 0, alone or in a list; null where the model does without."""
+LISTED = frozenset({"patch_size", "block_out_channels"})
+"""Of a config: whole numbers above 0, those of LISTED also in a list; null where the model does without."""
 SETTINGS = {"scheduler": ("scheduler_config.json",), "guider": ("guider_config.json",),
             "tokenizer": ("tokenizer.json", "tokenizer_config.json"),
             "image_processor": ("preprocessor_config.json", "processor_config.json")}
@@ -50,16 +51,17 @@ def read_json(path: Path, most: int = JSON_MAX) -> dict[str, Any]:
 def check_config(file: str, config: dict[str, Any]) -> None:
     """A config can ask for any number of layers, and making them takes time and memory before a weight is read."""
     for key, value in config.items():
-        if isinstance(value, dict):
+        numbers = value if isinstance(value, list) else [value]
+        if isinstance(value, dict) and key not in WHOLE:
             check_config(file, value)  # as deep as jsontext lets it be
             continue
-        numbers = value if isinstance(value, list) else [value]
         most = LAYERS_MAX if "layers" in key else WIDTH_MAX
         if len(numbers) > 1_000 or ("theta" not in key and any(
                 isinstance(one, int | float) and abs(one) > most for one in numbers)):
             raise CorruptFile(f"{file}: {jsontext.shown(key)} is beyond what a model has.")
-        if key in WHOLE and value is not None and not (numbers and all(
-                type(one) is int and one > 0 for one in numbers)):
+        if key in WHOLE and value is not None and not (
+                numbers and all(type(one) is int and one > 0 for one in numbers)
+                and (key in LISTED or not isinstance(value, list))):
             raise CorruptFile(f"{file}: {jsontext.shown(key)} is {jsontext.shown(value)}, not a whole number above 0.")
     heads, wide = config.get("num_attention_heads"), config.get("attention_head_dim")
     if isinstance(heads, int) and isinstance(wide, int) and heads * wide > WIDTH_MAX >> 4:
