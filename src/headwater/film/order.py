@@ -391,13 +391,12 @@ def _check(asked: Asked) -> None:
 
 def _shape(photo: Staged) -> tuple[int, int]:
     """Width and height as it is looked at. Raises BadInput for what is no picture, or too large a one."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(photo.path) as image:
             # Only the header is read; a picture on its side by EXIF is as wide as it is high.
-            turned = image.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
-            width, height = image.size[::-1] if turned else image.size
+            width, height = image.size[::-1] if _turned(image) else image.size
     except UnidentifiedImageError:  # whose words name the file it lies in
         raise BadInput("The photo cannot be read: it is no picture.", hint="Save it as JPEG, PNG or WebP.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -406,6 +405,15 @@ def _shape(photo: Staged) -> tuple[int, int]:
         raise BadInput(f"The photo has {width * height / 1e6:.0f} megapixels; the most is {PIXELS_MAX / 1e6:.0f}.",
                        hint="Make it smaller first.")
     return width, height
+
+
+def _turned(image: Any) -> bool:
+    """Whether it lies on its side by what stands before its pixels: to look behind them, Pillow would read them all."""
+    from PIL import ImageOps
+
+    if image.format == "PNG" and "exif" not in image.info:
+        return False
+    return image.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
 
 
 def _fitted(shape: tuple[int, int] | None, capabilities: Capabilities) -> tuple[int, int]:

@@ -46,7 +46,9 @@ def open_still(path: Path, film: tuple[int, int], seen: float = 1.0) -> np.ndarr
             if size != upright.size:
                 upright = upright.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
             return np.array(upright)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:  # whose words name the file it lies in
+        raise BadInput("The photo cannot be read: it is no picture.", hint="Save it as JPEG, PNG or WebP.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"The photo cannot be read: {error}.", hint="Save it as JPEG, PNG or WebP.") from None
 
 

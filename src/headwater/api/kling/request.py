@@ -143,7 +143,9 @@ def _measure(photo: Staged) -> tuple[int, int]:
     try:
         with Image.open(photo.path) as image:
             width, height = image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:  # whose words name the file it lies in
+        raise BadInput("image: cannot be read: it is no picture.", hint="Send JPEG or PNG.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"image: cannot be read: {error}.", hint="Send JPEG or PNG.") from None
     if min(width, height) < SIDE_MIN or max(width, height) > RATIO * min(width, height):
         raise BadInput(f"image: {width}x{height}; a side has at least {SIDE_MIN} pixels, and the shape is at most "

@@ -27,7 +27,9 @@ def open_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
             grey = image.getchannel("A") if image.mode in ("RGBA", "LA") and image.getextrema()[-1][0] < 255 \
                 else image.convert("L")
             mask = np.asarray(grey, np.float32) / 255
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:  # whose words name the file it lies in
+        raise BadInput("A brush's mask cannot be read: it is no picture.", hint="Save it as PNG.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"A brush's mask cannot be read: {error}.", hint="Save it as PNG.") from None
     return cv2.resize(mask, size, interpolation=cv2.INTER_AREA if mask.shape[1] > size[0] else cv2.INTER_LINEAR)
 
