@@ -155,7 +155,7 @@ def _made(door: Door, ordered: dict[str, Any], out: Path | None, prompt: str, co
     if common.json:
         show_json({**film, "file": str(target)})
     else:
-        note(f"{target}: {film['seconds']} s of {film['size']}, {human(target.stat().st_size)}, seed "
+        note(f"{target}: {float(film['seconds']):.3g} s of {film['size']}, {human(target.stat().st_size)}, seed "
              f"{film['headwater']['seed']}. It says in itself what made it: headwater film verify {target}")
 
 
