@@ -71,14 +71,14 @@ def test_what_is_no_video_is_refused(tmp_path, data):
 def test_a_flipped_bit_leaves_a_video_or_is_refused(tmp_path):
     enc.encode(drift(4, (64, 96)), tmp_path / "a.mp4", fps=12, comment="made here")
     told = Counter()
-    for data in flipped((tmp_path / "a.mp4").read_bytes(), 300):
+    for data in flipped((tmp_path / "a.mp4").read_bytes(), 120):
         (tmp_path / "b.mp4").write_bytes(data)
         try:
             told["read"] += enc.look(tmp_path / "b.mp4").width > 0
             told["frames"] += sum(1 for _ in enc.decode(tmp_path / "b.mp4")) > 0
         except CorruptFile as error:
             told["refused"] += error.message.endswith(".")
-    assert told["frames"] and told["refused"] and told["read"] + told["refused"] >= 300
+    assert told["frames"] and told["refused"] and told["read"] + told["refused"] >= 120
 
 
 def test_a_film_whose_title_is_in_another_alphabet_is_read(tmp_path):

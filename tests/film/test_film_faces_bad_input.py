@@ -123,16 +123,16 @@ def test_a_disk_that_fills_up_in_the_middle_costs_one_film_and_the_next_is_made(
     with HubProcess(small_data) as hub, httpx.Client(base_url=hub.url, timeout=60) as http:
         assert ended(http, by_openai(http, saved("PNG"), {})[2])["status"] == "completed"
         ballast = small_data.parent / "ballast"
-        ballast.write_bytes(b"\0" * (_left(small_data) - 2_500_000))
-        _, _, film = by_openai(http, noise.read_bytes(), {"seconds": "2", "size": "640x480", "prompt": "roll"})
+        ballast.write_bytes(b"\0" * (_left(small_data) - 1_200_000))
+        _, _, film = by_openai(http, noise.read_bytes(), {"seconds": "1", "size": "640x480", "prompt": "roll"})
         failed = ended(http, film)
         assert failed["status"] == "failed" and "no room left" in failed["error"]["message"], failed
         assert "Free space, then order it again" in failed["error"]["message"]
         assert not list((small_data / "tmp").glob("film-*"))
         ballast.unlink()
-        _, _, film = by_openai(http, noise.read_bytes(), {"seconds": "1", "size": "640x480", "prompt": "roll"})
+        _, _, film = by_openai(http, noise.read_bytes(), {"seconds": "0.5", "size": "640x480", "prompt": "roll"})
         assert ended(http, film)["status"] == "completed"
-        assert decoded(http.get(f"/v1/videos/{film}/content").content).frames == 24
+        assert decoded(http.get(f"/v1/videos/{film}/content").content).frames == 12
 
 
 def _left(folder: Path) -> int:
