@@ -1,8 +1,12 @@
 """Every film's credential is read by C2PA's own reader, and one changed byte is told."""
 
 import json
+import shutil
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import c2pa
 import pytest
@@ -10,7 +14,7 @@ from film_made import drift
 from film_witness import flipped
 from PIL import Image
 
-from headwater.core.errors import BadInput, CorruptFile
+from headwater.core.errors import BadInput, CorruptFile, EngineFailed
 from headwater.film.credit import ANIMATED_PHOTO, RECIPE, Credential, authority, check, sign
 from headwater.film.encode import encode, look
 
@@ -82,6 +86,51 @@ def test_the_key_is_the_owners_alone_and_made_once(tmp_path):
     assert len(made) == 1
     assert stat.S_IMODE((tmp_path / "authority.pem").stat().st_mode) == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["authority.pem"]
+
+
+def own_authority(folder: Path, form: str) -> str:
+    """The PEM file of an owner whose root, by openssl, signed a second authority, and that one a signing key."""
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    (folder / "ca.ext").write_text("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n")
+    (folder / "leaf.ext").write_text("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+                                     "extendedKeyUsage=emailProtection\nauthorityKeyIdentifier=keyid\n")
+    for name, above, ends in (("root", "root", "ca"), ("second", "root", "ca"), ("leaf", "second", "leaf")):
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{name}.key")
+        openssl("req", "-new", "-key", f"{name}.key", "-subj", f"/O=A museum/CN=museum {name}", "-out", f"{name}.csr")
+        by = ["-signkey", "root.key"] if name == "root" else ["-CA", f"{above}.pem", "-CAkey", f"{above}.key",
+                                                              "-CAcreateserial"]
+        openssl("x509", "-req", "-in", f"{name}.csr", *by, "-days", "30", "-extfile", f"{ends}.ext", "-out",
+                f"{name}.pem")
+    if form == "EC":
+        openssl("ec", "-in", "leaf.key", "-out", "leaf.key")
+    return "".join((folder / name).read_text() for name in ("leaf.key", "leaf.pem", "second.pem", "root.pem"))
+
+
+def test_an_authority_that_cannot_sign_is_refused_with_what_to_put_there(signed, tmp_path):
+    film, by = signed
+    other = authority(tmp_path / "other.pem")
+    damaged = by.key.replace("\nMIGH", "\nBIGH")
+    (tmp_path / "damaged.pem").write_text(damaged + by.chain)
+    with pytest.raises(BadInput, match="EC P-256 key there as PEM"):
+        authority(tmp_path / "damaged.pem")
+    mixed = replace(by, chain=other.chain.replace("A", "B", 9))
+    with pytest.raises(EngineFailed, match="EC P-256 key and its chain"):
+        sign(film.with_name("plain.mp4"), tmp_path / "x.mp4", mixed, title="x", recipe={}, source_type=ANIMATED_PHOTO)
+
+
+@pytest.mark.parametrize("form", ["PKCS#8", "EC"])
+def test_an_owners_own_authority_signs_under_its_name(tmp_path, form):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the authority")
+    (tmp_path / "authority.pem").write_text(own_authority(tmp_path, form))
+    by = authority(tmp_path / "authority.pem")
+    encode(drift(4), tmp_path / "plain.mp4", fps=8)
+    sign(tmp_path / "plain.mp4", tmp_path / "film.mp4", by, title="x", recipe=RECIPE_OF, source_type=ANIMATED_PHOTO)
+    told = check(tmp_path / "film.mp4", [by.trusted])
+    assert (told.state, told.signer, told.problems) == ("trusted", "museum leaf", ())
+    assert by.trusted == (tmp_path / "root.pem").read_text()
 
 
 def test_an_authority_without_its_key_is_refused_with_the_fact(tmp_path):

@@ -65,9 +65,27 @@ def authority(file: Path, hub_name: str = "Headwater") -> Authority:
     keys = [part[0] for part in parts if part[1].endswith("PRIVATE KEY")]
     certificates = [part[0] for part in parts if part[1] == "CERTIFICATE"]
     if len(keys) != 1 or not certificates:
-        raise BadInput(f"{file} holds {len(keys)} private keys and {len(certificates)} certificates.",
+        raise BadInput(f"{file.name} holds {len(keys)} private keys and {len(certificates)} certificates.",
                        hint="Put one EC P-256 key there and its PEM chain, the signing certificate first.")
-    return Authority("".join(certificates), keys[0], certificates[-1])
+    return Authority("".join(certificates), _pkcs8(file, keys[0]), certificates[-1])
+
+
+def _pkcs8(file: Path, pem: str) -> str:
+    """The key in the one form C2PA reads; openssl writes another one, too."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    try:
+        key = load_pem_private_key(pem.encode(), None)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        raise BadInput(f"The private key in {file.name} cannot be read, or has a password.",
+                       hint="Put an EC P-256 key there as PEM, without a password.") from None
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def sign(source: Path, target: Path, by: Authority, *, title: str, recipe: dict[str, Any], source_type: str,
@@ -86,7 +104,10 @@ def sign(source: Path, target: Path, by: Authority, *, title: str, recipe: dict[
             {"label": RECIPE, "data": recipe},
         ],
     }
-    signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo("es256", by.chain.encode(), by.key.encode(), None))
+    try:
+        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo("es256", by.chain.encode(), by.key.encode(), None))
+    except c2pa.C2paError as error:
+        raise _unsigned(error) from None
     builder = c2pa.Builder(json.dumps(manifest))
     for name, path, media in pictures:
         with path.open("rb") as file:
@@ -110,7 +131,8 @@ def _unsigned(error: Exception) -> HeadwaterError:
     if "Io" in f"{type(error).__name__} {error}":
         return DiskFull("There is no room left for the film and its credential, or they cannot be written.",
                         hint="Free space, then order it again: the same seed makes the same film.")
-    return EngineFailed(f"The film could not be signed: {error}.")
+    return EngineFailed(f"The film could not be signed: {error}.",
+                        hint="Who runs the hub must look at authority.pem: an EC P-256 key and its chain.")
 
 
 def check(file: Path, trusted: Sequence[str]) -> Credential:
