@@ -23,7 +23,7 @@ CONFIG = {"base_dim": 32, "dim_mult": [1, 2, 2], "temperal_downsample": [True, T
           "scale_factor_spatial": 8, "scale_factor_temporal": 4, "latents_mean": [0.0] * LATENT,
           "latents_std": [1.0] * LATENT}
 BOTH = Course("autoencoder", 1500, 1e-3, warm=20, decay=0.0)
-DECODER = Course("decoder", 1000, 1e-3, warm=20, decay=0.0)
+DECODER = Course("decoder", 5000, 1e-3, warm=20, decay=0.0, mean=0.999)
 """First both halves, then the decoder alone: from there on the latents are fixed, and the denoiser may begin."""
 SEED, BATCH, KL, CONSTANT = 1, 6, 1e-4, 8.0
 

@@ -75,7 +75,8 @@ def measured(figures: dict[str, Any]) -> Iterator[str]:
     first, again = figures["first frame"], figures["autoencoder"]
     yield (f"\nThe first frame beside the photo: PSNR {first['psnr'][1]:.1f} dB (quartiles {first['psnr'][0]:.1f} and "
            f"{first['psnr'][2]:.1f}), SSIM {first['ssim'][1]:.3f}. The autoencoder alone, whole films: "
-           f"{again['psnr'][1]:.1f} dB ({again['psnr'][0]:.1f} and {again['psnr'][2]:.1f}). A film took "
+           f"{again['psnr'][1]:.1f} dB ({again['psnr'][0]:.1f} and {again['psnr'][2]:.1f}), and of the drawn films of "
+           f"held-out pairs that went through it the shape is seen in {_share(again['shape'])}. A film took "
            f"{figures['seconds a film']:.1f} s on one busy core.")
 
 
@@ -99,18 +100,14 @@ def _made(log: list[dict[str, Any]]) -> Iterator[str]:
     yield ("`make brook` in Headwater's repo does it all again: `brook/world.py` draws the films and says them, "
            "`brook/autoencoder.py` and `brook/denoiser.py` learn, `brook/export.py` writes this folder. Every draw "
            "follows from a seed; `log.jsonl` is the training's log. No film, picture or text of anybody was used.")
-    for line in log:
-        if "note" in line:
-            yield (f"\nAt step {line['step']:,} of the {line['part']}, {line['note']}; the recipe now has this from "
-                   "the first step, so that it gives other weights than these.")
     yield ""
     yield from ("| part | steps | loss at the end | seconds |", "|---|---|---|---|")
     for part, line in last.items():
         yield f"| {part} | {line['step']} | {line['loss']:.3f} | {line['seconds']} |"
     yield ""
+    hours = sum(line["seconds"] for line in last.values()) / 3600
     yield ("Limits: one or two things; nothing but its words; another size or length than it was trained for falls "
-           "apart; edges are soft. It was trained for about an hour on two busy cores, and longer training is what it "
-           "lacks most.")
+           f"apart; edges are soft. All of it took {hours:.1f} hours of one core of a busy machine.")
 
 
 def _chinese(figures: dict[str, Any]) -> Iterator[str]:

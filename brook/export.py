@@ -17,7 +17,7 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from brook import FPS, FRAMES, SIDE
 from brook.denoiser import SHIFT, Spoken
 
-VERSION = "1"
+VERSION = "2"
 """Of the weights: a hub that has this one is not given it again."""
 STEPS, GUIDANCE = 12, 4.0
 BESIDE = ("README.md", "log.jsonl")
@@ -29,7 +29,7 @@ def export(autoencoder: AutoencoderKLWan, spoken: Spoken, folder: Path) -> None:
     kept = {name: (folder / name).read_bytes() for name in BESIDE if (folder / name).exists()}
     shutil.rmtree(folder, ignore_errors=True)
     for block in spoken.transformer.blocks:
-        block.attn2.set_processor(WanAttnProcessor())
+        block.attn1.processor = block.attn2.processor = WanAttnProcessor()
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT)
     pipeline = WanPipeline(spoken.words, spoken.text, autoencoder, scheduler, spoken.transformer,
                            expand_timesteps=True)

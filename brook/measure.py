@@ -35,7 +35,7 @@ def figures(films: np.ndarray, again: np.ndarray, seconds: float, counts: dict[s
     photos = [n for n, case in enumerate(every) if case.kind == "from a photo"]
     out["first frame"] = _first(films[photos], true[photos])
     held = [n for n, case in enumerate(every) if case.kind == "held out"][:len(again)]
-    out["autoencoder"] = _beside(again, true[held])
+    out["autoencoder"] = _beside(again, true[held]) | {"shape": _shares([every[n] for n in held], again)["shape"]}
     return out
 
 

@@ -7,7 +7,6 @@ from centre, area and outline, frame by frame. Knows nothing of the words a film
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +55,17 @@ def see(film: np.ndarray, colour: str | None = None) -> Seen:
     if (masks.sum((1, 2)) >= LEAST).sum() < len(film) * 0.7:
         return Seen("none", "none", "none", "", on)
     inner = np.stack([_eroded(mask) for mask in masks])
-    kept = pixels[inner] if inner.sum() >= LEAST else pixels[masks]
+    own = np.median(pixels[inner] if inner.sum() >= LEAST else pixels[masks], axis=0)
     motion, pace = moved(masks)
-    upright = masks[masks.any((1, 2))][:1] if motion == "spins" else masks
-    return Seen(colour or named(np.median(kept, axis=0), world.COLOURS), _shape(upright), motion, pace, on)
+    sharp = masks & (_share(pixels, base, own) > 0.5)  # a soft edge is where it is half the thing
+    upright = sharp[sharp.any((1, 2))][:1] if motion == "spins" else sharp
+    return Seen(colour or named(own, world.COLOURS), _shape(upright), motion, pace, on)
+
+
+def _share(pixels: np.ndarray, base: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """How much of each pixel is of the colour `own`, the rest being ground."""
+    towards = own - base
+    return (pixels - base) @ towards / float(towards @ towards)
 
 
 def _nearest(pixels: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -91,19 +97,21 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _shape(masks: np.ndarray) -> str:
-    """The shape most frames look like; of frames that show the thing cut off by the rim only if there are no others."""
+    """The shape that all frames together overlap most; frames that show the thing cut off by the rim count only if
+    there are no others."""
     whole = [mask for mask in masks if mask.sum() >= LEAST
              and not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())]
-    votes = Counter(_like(mask) for mask in whole or list(masks) if mask.any())
-    return votes.most_common(1)[0][0]
+    overlap = sum((_overlaps(mask) for mask in whole or list(masks) if mask.any()), np.zeros(len(world.SHAPES)))
+    return world.SHAPES[int(overlap.argmax())]
 
 
-def _like(mask: np.ndarray) -> str:
+def _overlaps(mask: np.ndarray) -> np.ndarray:
+    """float64 (shapes,): of the thing and each ideal picture in the same box, what they share of what either has."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
     places = [(np.arange(24) + 0.5) * side / 24 for side in box.shape]
     square = box[np.ix_(places[0].astype(int), places[1].astype(int))]
-    return max(world.SHAPES, key=lambda name: float((square & _IDEAL[name]).sum() / (square | _IDEAL[name]).sum()))
+    return np.array([(square & ideal).sum() / (square | ideal).sum() for ideal in _IDEAL.values()])
 
 
 def _ideal(shape: str) -> np.ndarray:
