@@ -1,4 +1,8 @@
-"""Trace beside sha256 of the same bytes, and one comparison of two fingerprints."""
+"""Trace beside sha256 of the same bytes, and one comparison of two fingerprints.
+
+The budget stands beside sha256 without instructions of the processor's own (docs/design/006-trace.md says why); where
+the processor has them, a second row gives the ratio beside those.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +30,12 @@ def rows() -> Iterator[ground.Row]:
     from real_models import minilm_folder, smollm2_gguf
 
     with ground.folder() as folder:
-        yield _pass("fingerprint of 1.2 GB of bf16 (13 layers, 2,048 wide)", llama(folder / "llama"), rounds=5)
-    yield _pass("fingerprint of MiniLM, 91 MB of float32", minilm_folder(), rounds=5)
+        yield from _pass("fingerprint of 1.2 GB of bf16 (13 layers, 2,048 wide)", llama(folder / "llama"), rounds=5)
+    yield from _pass("fingerprint of MiniLM, 91 MB of float32", minilm_folder(), rounds=5)
     with ground.folder() as folder:
         (folder / "m").mkdir()
         (folder / "m" / "model.gguf").symlink_to(smollm2_gguf())
-        yield _pass("fingerprint of SmolLM2-135M, 98 MB of Q4_1", folder / "m", rounds=5)
+        yield from _pass("fingerprint of SmolLM2-135M, 98 MB of Q4_1", folder / "m", rounds=5)
         yield _compare(folder / "m")
 
 
@@ -43,7 +47,7 @@ def _make(folder: Path) -> object:
     return make_fingerprint(lambda name: MappedSource(folder / name), files)
 
 
-def _pass(work: str, folder: Path, rounds: int) -> ground.Row:
+def _pass(work: str, folder: Path, rounds: int) -> Iterator[ground.Row]:
     model = max((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_size)
 
     def whole() -> None:
@@ -52,18 +56,22 @@ def _pass(work: str, folder: Path, rounds: int) -> ground.Row:
 
     made = _make(folder)
     ours, theirs = ground.in_turns(lambda: _make(folder), whole, rounds)
-    note = f"bytes read: {made.bytes_read / 1e6:,.0f} of {made.total_bytes / 1e6:,.0f} MB"
+    read = f"bytes read: {made.bytes_read / 1e6:,.0f} of {made.total_bytes / 1e6:,.0f} MB"
     if platform.machine() == "x86_64":
-        note += f"; {statistics.median(ours) / _in_software(model):.2f} beside sha256 without the processor's own"
-    return ground.Row(work, "sha256 of the same file", ours, theirs, "< 1, aim 0.3", note=note)
+        slow = tuple(_in_software(model) for _ in range(rounds))
+        if statistics.median(slow) > 1.5 * statistics.median(theirs):
+            yield ground.Row(work, "sha256 of the same file, in software", ours, slow, "< 1, aim 0.3", note=read)
+            yield ground.Row(work, "sha256 by the processor's own instructions", ours, theirs, "none")
+            return
+    yield ground.Row(work, "sha256 of the same file", ours, theirs, "< 1, aim 0.3", note=read)
 
 
 def _in_software(model: Path) -> float:
     """Seconds of sha256 on a processor that lacks instructions for it: OpenSSL is told not to use them."""
     script = ("import hashlib, sys, time; file = open(sys.argv[1], 'rb'); began = time.perf_counter(); "
               "hashlib.file_digest(file, 'sha256'); print(time.perf_counter() - began)")
-    return min(float(subprocess.run([sys.executable, "-c", script, model], capture_output=True, text=True, check=True,
-                                    env=os.environ | {"OPENSSL_ia32cap": ":~0x20000000"}).stdout) for _ in range(3))
+    return float(subprocess.run([sys.executable, "-c", script, model], capture_output=True, text=True, check=True,
+                                env=os.environ | {"OPENSSL_ia32cap": ":~0x20000000"}).stdout)
 
 
 def _compare(folder: Path) -> ground.Row:

@@ -8,6 +8,7 @@ noise as large as the weights. The lattice says that numbers were once quantised
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -63,10 +64,15 @@ def probed_rows(count: int) -> np.ndarray:
 
 def lattice(rows: np.ndarray) -> float:
     """Share of whole blocks of 32 neighbours with at most 16 different values, in the rows' first 1,024 numbers."""
-    rows = rows[:, :1024]
-    flat = rows[:, :rows.shape[1] // LATTICE_BLOCK * LATTICE_BLOCK].reshape(-1, LATTICE_BLOCK)
-    if not len(flat):
-        return 0.0
-    ordered = np.sort(flat, axis=1)
-    different = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1)
-    return float((different <= LATTICE_VALUES).mean())
+    return lattices([rows])[0]
+
+
+def lattices(parts: Sequence[np.ndarray]) -> list[float]:
+    """The lattice of each; of none of its blocks 0. Blocks of all are looked at together: one call of numpy's."""
+    blocks = [part[:, :min(part.shape[1], 1024) // LATTICE_BLOCK * LATTICE_BLOCK].reshape(-1, LATTICE_BLOCK)
+              for part in parts]
+    ordered = np.sort(np.concatenate(blocks), axis=1)
+    few = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(1) <= LATTICE_VALUES
+    stops = np.cumsum([len(each) for each in blocks])
+    return [float(few[stop - len(each):stop].mean()) if len(each) else 0.0
+            for each, stop in zip(blocks, stops, strict=True)]

@@ -184,7 +184,8 @@ class _Pass:
         return found
 
     def _raw(self, layer: Layer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        raw, lattice = {}, {}
+        raw: dict[str, np.ndarray] = {}
+        probed: dict[str, np.ndarray] = {}
         parts = {"gate": layer.gates[:1], "up": layer.ups[:1], "down": layer.downs[:1]}
         parts |= {f"attention{n}": (matrix,) for n, matrix in enumerate(layer.attention[:4])}
         for role, matrices in parts.items():
@@ -192,11 +193,12 @@ class _Pass:
                 # Blocks of a quantisation lie along the stored rows, whichever way the neurons do.
                 stored = Matrix(matrix.tensor)
                 rows = self.reader.corner(stored, hashes.probed_rows(stored.shape[0]), LATTICE_NUMBERS)
-                lattice[role] = round(hashes.lattice(rows), 4)
+                probed[role] = rows
                 if role in ("gate", "up") and matrix != stored:
                     rows = self.reader.corner(matrix, hashes.probed_rows(matrix.shape[0]), hashes.ROW_SIGNS)
                 raw[role] = hashes.row_signs(rows)
-        return raw, lattice
+        shares = hashes.lattices(list(probed.values())) if probed else []
+        return raw, {role: round(share, 4) for role, share in zip(probed, shares, strict=True)}
 
     def _hashes(self) -> np.ndarray:
         tables = {m.tensor.name for m in (self.roles.embedding, self.roles.head) if m is not None}

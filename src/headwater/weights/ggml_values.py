@@ -30,9 +30,9 @@ def undo(dtype: str, data: bytes | memoryview) -> np.ndarray | None:
     return found.reshape(-1)
 
 
-def _half(stored: np.ndarray, at: int) -> np.ndarray:
-    """float32 (n, 1): the 16-bit float at byte `at` of every block."""
-    return np.ascontiguousarray(stored[:, at:at + 2]).view("<f2").astype(np.float32)
+def _half(stored: np.ndarray, at: int, count: int = 1) -> np.ndarray:
+    """float32 (n, count): the 16-bit floats from byte `at` on of every block."""
+    return np.ascontiguousarray(stored[:, at:at + 2 * count]).view("<f2").astype(np.float32)
 
 
 def _nibbles(packed: np.ndarray) -> np.ndarray:
@@ -63,8 +63,9 @@ def _q4_0(stored: np.ndarray, found: np.ndarray) -> None:
 
 
 def _q4_1(stored: np.ndarray, found: np.ndarray) -> None:
-    _scaled(_nibbles(stored[:, 4:]), _half(stored, 0), found)
-    found += _half(stored, 2)
+    scale, least = _half(stored, 0, 2).T[:, :, None]
+    _scaled(_nibbles(stored[:, 4:]), scale, found)
+    found += least
 
 
 def _q8_0(stored: np.ndarray, found: np.ndarray) -> None:

@@ -266,26 +266,27 @@ def _utf8(data: bytes, what: str, start: int) -> str:
 def _tensor_info(cursor: _Cursor) -> Tensor:
     """One entry of the tensor list; `start` and `stop` still count from the start of the data."""
     name = cursor.name(MAX_NAME, "a tensor name")
-    rank = cursor.u32(f"the rank of tensor {shown(name)}")
+    said = shown(name)
+    rank = cursor.u32(f"the rank of tensor {said}")
     if rank > MAX_DIMS:
-        raise CorruptFile(f"tensor {shown(name)} has impossible dimensions: byte {cursor.at - 4} says {rank} of them, "
+        raise CorruptFile(f"tensor {said} has impossible dimensions: byte {cursor.at - 4} says {rank} of them, "
                           f"and at most {MAX_DIMS} are known.")
-    dims = [cursor.u64(f"the shape of tensor {shown(name)}") for _ in range(rank)]
-    number = cursor.u32(f"the type of tensor {shown(name)}")
+    dims = [cursor.u64(f"the shape of tensor {said}") for _ in range(rank)]
+    number = cursor.u32(f"the type of tensor {said}")
     if number not in TENSOR_TYPES:
         removed = REMOVED_TENSOR_TYPES.get(number)
         also = f" ({removed}, removed from the format)" if removed else ""
-        raise CorruptFile(f"tensor {shown(name)} has the unknown type {number}{also} at byte {cursor.at - 4}.")
+        raise CorruptFile(f"tensor {said} has the unknown type {number}{also} at byte {cursor.at - 4}.")
     dtype, block, block_bytes = TENSOR_TYPES[number]
     elements = 1
     for dimension in dims:
         elements *= dimension
         if elements > _WORD:
-            raise CorruptFile(f"tensor {shown(name)} has impossible dimensions: {dims} is more than 2^64 elements.")
+            raise CorruptFile(f"tensor {said} has impossible dimensions: {dims} is more than 2^64 elements.")
     if (dims[0] if dims else 1) % block:
-        raise CorruptFile(f"tensor {shown(name)} has impossible dimensions: {dtype} comes in blocks of {block}, "
+        raise CorruptFile(f"tensor {said} has impossible dimensions: {dtype} comes in blocks of {block}, "
                           f"and its rows have {dims[0] if dims else 1} elements.")
-    offset = cursor.u64(f"the offset of tensor {shown(name)}")
+    offset = cursor.u64(f"the offset of tensor {said}")
     return Tensor(name, dtype, tuple(reversed(dims)), offset, offset + elements // block * block_bytes)
 
 

@@ -75,7 +75,7 @@ def gather(source: Source, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
             np.take(block, wanted[at:stop] - first, axis=0, out=stored[at:stop], mode="clip")
         else:  # back to the order asked while it is still bytes
             stored[order[at:stop]] = block[wanted[at:stop] - first]
-    return decode(tensor.dtype, stored.reshape(-1).data, len(wanted), width)
+    return decode(tensor.dtype, stored.reshape(-1).data, len(wanted), width, kept=True)
 
 
 def leading(source: Source, tensor: Tensor, start: int, stop: int, numbers: int) -> np.ndarray:
@@ -87,7 +87,7 @@ def leading(source: Source, tensor: Tensor, start: int, stop: int, numbers: int)
     part_bytes = row_bytes * numbers // width
     data = seen(source, tensor.start + start * row_bytes, tensor.start + stop * row_bytes, (stop - start) * part_bytes)
     stored = np.frombuffer(data, np.uint8).reshape(stop - start, row_bytes)[:, :part_bytes]
-    return decode(tensor.dtype, np.ascontiguousarray(stored).reshape(-1).data, stop - start, numbers)
+    return decode(tensor.dtype, stored.copy().reshape(-1).data, stop - start, numbers, kept=True)
 
 
 def part(source: Source, tensor: Tensor, first: int, last: int, begin: int, end: int) -> np.ndarray:
@@ -129,10 +129,10 @@ def blocks(source: Source, tensor: Tensor, block_bytes: int = BLOCK_BYTES) -> It
         yield start, rows(source, tensor, start, start + step)
 
 
-def decode(dtype: str, data: bytes | memoryview, count: int, width: int) -> np.ndarray:
-    """The stored bytes of `count` rows as float32 (count, width)."""
+def decode(dtype: str, data: bytes | memoryview, count: int, width: int, kept: bool = False) -> np.ndarray:
+    """The stored bytes of `count` rows as float32 (count, width). kept: they may become what is answered."""
     if dtype in _PLAIN:
-        return np.frombuffer(data, _PLAIN[dtype]).astype(np.float32).reshape(count, width)
+        return np.frombuffer(data, _PLAIN[dtype]).astype(np.float32, copy=not kept).reshape(count, width)
     if dtype == "BF16":
         wide = np.frombuffer(data, "<u2").astype(np.uint32)
         np.left_shift(wide, 16, out=wide)
