@@ -38,7 +38,7 @@ calibrate: $(VENV)/.tests ## train models apart and from each other, measure tra
 cases: $(VENV)/.tests ## judge the named cases whose weights are at hand (FROM=a folder of owner/name, or https://a-hub)
 	$(BIN)/python -m calibrate cases $(FROM)
 
-brook: $(VENV)/.tests ## train the small film model that comes along, from nothing, and measure it (an hour or two)
+brook: $(VENV)/.tests ## train the small film model that comes along, from nothing, and measure it (two hours or more)
 	$(BIN)/python -m brook
 
 soak: $(VENV)/.tests ## the long checks: the hub killed 1,000 times, many more requests made up, load, real models

@@ -102,7 +102,7 @@ def _shape(masks: np.ndarray) -> str:
     whole = [mask for mask in masks if mask.sum() >= LEAST
              and not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())]
     overlap = sum((_overlaps(mask) for mask in whole or list(masks) if mask.any()), np.zeros(len(world.SHAPES)))
-    return world.SHAPES[int(overlap.argmax())]
+    return world.SHAPES[int(overlap.argmax())] if overlap.any() else "none"
 
 
 def _overlaps(mask: np.ndarray) -> np.ndarray:
