@@ -10,7 +10,7 @@ import pytest
 # ones took five times as long as one alone.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-pytest_plugins = ["conftest_postgres", "server", "conftest_clients", "conftest_browser"]
+pytest_plugins = ["conftest_postgres", "server", "conftest_clients", "conftest_browser", "conftest_groups"]
 
 
 @pytest.fixture
