@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import mmap
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,27 +18,29 @@ from headwater.core.errors import CorruptFile, HeadwaterError
 from headwater.trace.agree import agree
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.make import MEMORY, make_fingerprint
-from headwater.weights.source import BytesSource, RangeSource
+from headwater.weights.source import BytesSource, FileSource, MappedSource, RangeSource
 
 _CHILD = """
 import sys
 from pathlib import Path
 from headwater.trace.make import make_fingerprint
-from headwater.weights.source import FileSource
+from headwater.weights.source import FileSource, MappedSource
 
 def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
 folder = Path(sys.argv[1])
+source = {"FileSource": FileSource, "MappedSource": MappedSource}[sys.argv[2]]
 before = peak()
-make_fingerprint(lambda p: FileSource(folder / p), {p.name: p.stat().st_size for p in folder.iterdir()})
+make_fingerprint(lambda p: source(folder / p), {p.name: p.stat().st_size for p in folder.iterdir()})
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_stays_under_its_bound_for_a_wide_model(tmp_path):
+@pytest.mark.parametrize("source", ["FileSource", "MappedSource"])
+def test_memory_stays_under_its_bound_for_a_wide_model(tmp_path, source):
     """0.7 GB of holes: one layer as wide as a model of 70 billion parameters, and its embedding."""
     width, inner, vocabulary = 8192, 10_240, 16_000
     shapes = {"model.embed_tokens.weight": (vocabulary, width)} | {
@@ -53,8 +56,32 @@ def test_memory_stays_under_its_bound_for_a_wide_model(tmp_path):
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + at)
     save_words(tmp_path, vocabulary)
-    run = subprocess.run([sys.executable, "-c", _CHILD, str(tmp_path)], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", _CHILD, str(tmp_path), source], capture_output=True, text=True,
+                         check=True)
     assert int(run.stdout) < MEMORY
+
+
+def test_two_threads_over_files_in_place_make_what_one_makes_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(MappedSource, "WINDOW", mmap.ALLOCATIONGRANULARITY)  # so that each looks through many
+    save_hf(tmp_path, made(seed=3, layers=9))
+    files = {p.name: p.stat().st_size for p in tmp_path.iterdir()}
+    in_order = make_fingerprint(lambda p: FileSource(tmp_path / p), files)
+    told: list[tuple[int, int]] = []
+    for _ in range(5):
+        beside = make_fingerprint(lambda p: MappedSource(tmp_path / p), files, lambda *step: told.append(step))
+        assert replace(beside, bytes_read=0).to_bytes() == replace(in_order, bytes_read=0).to_bytes()
+    assert told == 5 * [(n, 10) for n in range(1, 11)]
+
+
+def test_a_pass_that_is_stopped_from_outside_ends_and_says_so(tmp_path):
+    save_hf(tmp_path, made(seed=3, layers=9))
+    files = {p.name: p.stat().st_size for p in tmp_path.iterdir()}
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_fingerprint(lambda p: MappedSource(tmp_path / p), files, stop)
 
 
 def save_words(folder: Path, count: int) -> None:

@@ -8,8 +8,13 @@ and the covariance of at most 2^25 numbers.
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,7 +50,12 @@ SHORTLIST = 4 * NEURONS
 SEEN_FIRST = 4
 FEWEST_SEEN = 256
 """Which they are is told by the first numbers of every neuron: one in SEEN_FIRST, and no fewer than FEWEST_SEEN."""
+THREADS = 2
+"""At most, of files looked at in place: numpy lets go of the interpreter for nearly all of the pass. Bytes that
+must be asked for are asked for by one, in order."""
 
+_Marks = tuple[dict[str, np.ndarray], dict[str, float]]
+"""Signs of raw rows, and the lattice, by role."""
 Progress = Callable[[int, int], None]
 """(steps done, steps in all)."""
 
@@ -74,32 +84,69 @@ def make_fingerprint(open_file: OpenFile, files: Mapping[str, int], progress: Pr
             return _Pass(reader, roles, progress or (lambda done, total: None)).run()
 
 
+class _Shortlist(NamedTuple):
+    """neurons: their numbers, rising. median: about the median norm of all the layer's, or None where all are here."""
+
+    neurons: np.ndarray
+    folding: Folding
+    median: float | None
+
+
+class _Here(Executor):
+    """Does what it is given at once, in the caller's thread."""
+
+    def submit(self, verb: Callable[..., Any], /, *of: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(verb(*of, **named))
+        return done
+
+
+def _workers(threads: int) -> Executor:
+    threads = min(threads, len(os.sched_getaffinity(0)))
+    return ThreadPoolExecutor(threads, "trace") if threads > 1 else _Here()
+
+
 class _Pass:
     """One model on its way to a fingerprint; gathers notes as it goes."""
 
     def __init__(self, reader: Reader, roles: Roles, progress: Progress):
         self.reader, self.roles, self.progress = reader, roles, progress
         self.notes = reader.notes
+        self._done, self._lock = 0, threading.Lock()
         self.centred = bool(roles.layers) and is_centred(reader, roles.layers[0])
 
     def run(self) -> Fingerprint:
-        tokens, roles = self.reader.tokens, self.roles
-        anchors = find_anchors(tokens) if tokens is not None else None
-        frame = self._frame(anchors)
-        chosen = _evenly(len(roles.layers), MAX_LAYERS)
+        chosen = _evenly(len(self.roles.layers), MAX_LAYERS)
+        with _workers(THREADS if self.reader.in_place else 1) as pool:
+            try:
+                return self._gather(pool, chosen)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _gather(self, pool: Executor, chosen: Sequence[int]) -> Fingerprint:
+        """What needs no frame goes beside its making; what it leaves is small. Layers follow when there is one."""
+        def begin(verb: Callable[..., Any], *of: object) -> Future[Any]:
+            return pool.submit(copy_context().run, verb, *of)
+
+        layers = [self.roles.layers[number] for number in chosen]
+        framed = begin(self._framed)
+        hashed = begin(self._hashes)
+        marked = [begin(self._raw, layer) for layer in layers]
+        listed = [begin(self._shortlist, layer) for layer in layers]
         with_down = set(_evenly(len(chosen), DOWN_LAYERS))
-        if len(chosen) < len(roles.layers):
-            self.notes.append(f"{len(chosen)} of {len(roles.layers)} layers were kept, evenly spread.")
-        layers = []
-        for place, number in enumerate(chosen):
-            layers.append(self._layer(number, roles.layers[number], frame, place in with_down))
-            self.progress(place + 1, len(chosen) + 1)
-        tensors, tokenizer = self._hashes(), _tokenizer(tokens, anchors)
+        made = [begin(self._layer, number, layer, place in with_down, framed, listed[place], marked[place],
+                      len(chosen) + 1) for place, (number, layer) in enumerate(zip(chosen, layers, strict=True))]
+        anchors, frame = framed.result()
+        if len(chosen) < len(self.roles.layers):
+            self.notes.append(f"{len(chosen)} of {len(self.roles.layers)} layers were kept, evenly spread.")
+        tokenizer = _tokenizer(self.reader.tokens, anchors)
+        embedding = self._embedding(tokenizer.numbers)
+        prints = tuple(layer.result() for layer in made)
         self.progress(len(chosen) + 1, len(chosen) + 1)
         summary = {} if frame is None else {"anchors": float(frame.anchors), "spread": frame.spread,
                                             "lean": frame.lean, "dimension": frame.dimension}
-        embedding = self._embedding(tokenizer.numbers)
-        return Fingerprint(VERSION, self._architecture(), tokenizer, tensors, summary, tuple(layers),
+        return Fingerprint(VERSION, self._architecture(), tokenizer, hashed.result(), summary, prints,
                            tuple(self.notes), self.reader.total, self.reader.bytes_read, embedding)
 
     def _embedding(self, numbers: np.ndarray) -> np.ndarray:
@@ -111,6 +158,10 @@ class _Pass:
         rows = np.empty((len(numbers), min(hashes.ROW_SIGNS, table.shape[1])), np.float32)
         rows[order] = self.reader.rows(table, numbers[order].astype(np.int64))[:, :rows.shape[1]]
         return hashes.row_signs(rows - np.median(np.nan_to_num(rows), axis=0))
+
+    def _framed(self) -> tuple[Anchors | None, Frame | None]:
+        anchors = find_anchors(self.reader.tokens) if self.reader.tokens is not None else None
+        return anchors, self._frame(anchors)
 
     def _frame(self, anchors: Anchors | None) -> Frame | None:
         table = self.roles.embedding
@@ -131,31 +182,37 @@ class _Pass:
     def _written(self, rows: np.ndarray) -> np.ndarray:
         return centred(rows) if self.centred else rows
 
-    def _layer(self, number: int, layer: Layer, frame: Frame | None, with_down: bool) -> LayerPrint:
-        folding = folding_of(self.reader, layer)
+    def _layer(self, number: int, layer: Layer, with_down: bool, framed: Future[tuple[Anchors | None, Frame | None]],
+               listed: Future[_Shortlist], marked: Future[_Marks], steps: int) -> LayerPrint:
+        """steps: of the whole pass, of which this is one."""
+        (among, folding, median), frame = listed.result(), framed.result()[1]
         leading = layer.gates or layer.ups
         neurons = sum(matrix.shape[0] for matrix in leading)
-        among, median = self._shortlist(leading, neurons, folding)
         whole = _cleared(folding.fold(self._rows(leading, among)))
         norms = np.nan_to_num(np.sqrt(np.multiply(whole, whole).sum(1)), posinf=0)
-        chosen = _strongest(norms, NEURONS)
+        best = _strongest(norms, NEURONS)
         kept = {"gate": layer.gates, "up": layer.ups, "down": layer.downs if with_down or not layer.gates else ()}
-        packed = self._profiles(kept, among[chosen], neurons, frame, folding, whole[chosen])
-        raw, lattice = self._raw(layer)
-        return LayerPrint(number, neurons, among[chosen].astype(np.int32), norms[chosen].astype(np.float32), **packed,
+        packed = self._profiles(kept, among[best], neurons, frame, folding, whole[best])
+        raw, lattice = marked.result()
+        with self._lock:
+            self._done += 1
+            self.progress(self._done, steps)
+        return LayerPrint(number, neurons, among[best].astype(np.int32), norms[best].astype(np.float32), **packed,
                           median_norm=float(np.median(norms)) if median is None else median, lattice=lattice, raw=raw)
 
-    def _shortlist(self, leading: Sequence[Matrix], neurons: int, folding: Folding) -> tuple[np.ndarray, float | None]:
-        """Numbers, rising, of the neurons that may be among the strongest, and about the median norm of all: by the
-        first numbers of each alone. The strongest are hardly ever missed (docs/design/006-trace.md)."""
+    def _shortlist(self, layer: Layer) -> _Shortlist:
+        """Of the neurons that may be among the strongest, by the first numbers of each alone. The strongest are hardly
+        ever missed (docs/design/006-trace.md)."""
+        folding, leading = folding_of(self.reader, layer), layer.gates or layer.ups
+        neurons = sum(matrix.shape[0] for matrix in leading)
         if neurons <= SHORTLIST:
-            return np.arange(neurons), None
+            return _Shortlist(np.arange(neurons), folding, None)
         width = leading[0].shape[1]
         seen = max(FEWEST_SEEN, -(-width // SEEN_FIRST // values.BLOCK) * values.BLOCK)
         squares = np.nan_to_num(np.concatenate([
             self.reader.squares(matrix, folding.gain, folding.silent, seen) for matrix in leading]), posinf=0)
         median = float(np.sqrt(np.median(squares) * max(width / seen, 1)))
-        return np.sort(_strongest(squares, SHORTLIST)), median
+        return _Shortlist(np.sort(_strongest(squares, SHORTLIST)), folding, median)
 
     def _profiles(self, kept: Mapping[str, Sequence[Matrix]], rows: np.ndarray, neurons: int, frame: Frame | None,
                   folding: Folding, leading: np.ndarray) -> dict[str, np.ndarray | None]:
@@ -174,6 +231,8 @@ class _Pass:
 
     def _rows(self, matrices: Sequence[Matrix], rows: np.ndarray) -> np.ndarray:
         """float32 (n, width): chosen neurons; `rows` counts over all matrices, one after another."""
+        if len(matrices) == 1:
+            return self.reader.rows(matrices[0], rows)
         found = np.zeros((len(rows), matrices[0].shape[1]), np.float32)
         first = 0
         for matrix in matrices:
@@ -183,7 +242,7 @@ class _Pass:
             first += matrix.shape[0]
         return found
 
-    def _raw(self, layer: Layer) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    def _raw(self, layer: Layer) -> _Marks:
         raw: dict[str, np.ndarray] = {}
         probed: dict[str, np.ndarray] = {}
         parts = {"gate": layer.gates[:1], "up": layer.ups[:1], "down": layer.downs[:1]}

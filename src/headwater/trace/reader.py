@@ -6,6 +6,7 @@ Counts the bytes it asks for. Knows formats through `weights` and what a tensor 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -34,16 +35,20 @@ class Counted:
         self._source = source
         self.size = source.size
         self.gap_bytes = getattr(source, "gap_bytes", values.GAP_BYTES)
-        self.taken = 0
+        self.taken, self._lock = 0, threading.Lock()
         if hasattr(source, "view"):
             self.view = self._viewed
 
+    def _take(self, count: int) -> None:
+        with self._lock:
+            self.taken += count
+
     def read(self, start: int, stop: int) -> bytes:
-        self.taken += stop - start
+        self._take(stop - start)
         return self._source.read(start, stop)
 
     def _viewed(self, start: int, stop: int, wanted: int) -> memoryview | bytes:
-        self.taken += wanted
+        self._take(wanted)
         return self._source.view(start, stop, wanted)  # type: ignore[attr-defined]
 
 
@@ -98,6 +103,11 @@ class Reader:
     @property
     def bytes_read(self) -> int:
         return sum(source.taken for source in self._sources.values())
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the weights are looked at where they lie, which several threads may do."""
+        return all(hasattr(self._source(path), "view") for path in self._paths)
 
     def _source(self, path: str) -> Counted:
         if path not in self._sources:

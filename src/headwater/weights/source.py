@@ -6,6 +6,8 @@ Knows nothing of formats, repos or the network.
 from __future__ import annotations
 
 import mmap
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -39,10 +41,9 @@ class FileSource:
         self._file.close()
 
     def read(self, start: int, stop: int) -> bytes:
-        self._file.seek(start)
-        data = self._file.read(stop - start)
+        data = os.pread(self._file.fileno(), stop - start, start)
         while 0 < len(data) < stop - start:  # the system gives at most 2 GiB at a time
-            more = self._file.read(stop - start - len(data))
+            more = os.pread(self._file.fileno(), stop - start - len(data), start + len(data))
             if not more:
                 break
             data += more
@@ -53,31 +54,33 @@ class MappedSource(FileSource):
     """A local file whose bytes can be looked at where the system keeps them, without a copy.
 
     A process that looks at a file another one cuts short is killed: for files that do not change, in processes that may
-    die (trace/child.py). Address space: two windows; what was looked at of them counts as the process's memory.
+    die (trace/child.py). Several threads may look, each through a window of its own. Address space: two windows for
+    each; what was looked at of them counts as the process's memory.
     """
 
     WINDOW = 64 << 20
 
     def __init__(self, path: str | Path):
         super().__init__(path)
-        self._start, self._window = 0, memoryview(b"")
+        self._own = threading.local()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._window = memoryview(b"")
+        self._own = threading.local()
         super().__exit__(kind, error, trace)
 
     def view(self, start: int, stop: int, wanted: int) -> memoryview | bytes:
         """As read(). wanted: how many of these bytes the caller will look at, for who counts them."""
         if stop > self.size or not 0 <= start < stop <= start + self.WINDOW:
             return self.read(start, stop)
-        if not self._start <= start <= stop <= self._start + len(self._window):
-            self._start = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-            length = min(self.size - self._start, self.WINDOW + mmap.ALLOCATIONGRANULARITY)
+        base, window = getattr(self._own, "window", (0, memoryview(b"")))
+        if not base <= start <= stop <= base + len(window):
+            base = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+            length = min(self.size - base, self.WINDOW + mmap.ALLOCATIONGRANULARITY)
             # What still looks at the last window keeps it; else it is unmapped here.
-            self._window = memoryview(mmap.mmap(self._file.fileno(), length, access=mmap.ACCESS_READ,
-                                                offset=self._start))
-        return self._window[start - self._start:stop - self._start]
+            window = memoryview(mmap.mmap(self._file.fileno(), length, access=mmap.ACCESS_READ, offset=base))
+            self._own.window = base, window
+        return window[start - base:stop - base]
 
 
 def seen(source: Source, start: int, stop: int, wanted: int | None = None) -> memoryview | bytes:

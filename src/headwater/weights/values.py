@@ -97,7 +97,7 @@ def part(source: Source, tensor: Tensor, first: int, last: int, begin: int, end:
     if last <= first or end <= begin:
         return np.zeros((max(last - first, 0), max(end - begin, 0)), np.float32)
     if row_bytes <= GAP_BYTES:
-        return rows(source, tensor, first, last)[:, begin:end]
+        return leading(source, tensor, first, last, min(-(-end // BLOCK) * BLOCK, width))[:, begin:end]
     start, stop = begin // BLOCK * BLOCK, min(-(-end // BLOCK) * BLOCK, width)
     at = tensor.start + start * row_bytes // width
     length = stop * row_bytes // width - start * row_bytes // width
