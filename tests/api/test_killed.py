@@ -4,7 +4,7 @@ A whole hub each time, on one data folder that lives through all of it. After ea
 clients were told is there must be there, whole; what they were not told of is there wholly or not at all. Imports are
 killed in tests/hub/test_imports.py, pushes through the Xet door in tests/api/test_xet_killed.py.
 
-HEADWATER_KILLS: how often (60 unless told; `make soak` says 1,000).
+HEADWATER_KILLS: how often (40 unless told; `make soak` says 1,000).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from wire import Wire, file, header, lfs_file, line
 
 from headwater.hub.sweep import scrub
 
-KILLS = int(os.environ.get("HEADWATER_KILLS", "60"))
+KILLS = int(os.environ.get("HEADWATER_KILLS", "40"))
 FLAGS = {"port": 0, "sweep_every_s": 0, "sweep_grace_s": 0, "upload_seconds": 2, "part_bytes": 20_000}
 Files = dict[str, bytes]
 

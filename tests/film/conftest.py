@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+
+# Here and not in the files that use them: what a file imports is made once for the file, not once for the session.
+from diffusers_hub import film_hub, tiny_repos, torch_and_ours  # noqa: F401
 from film_maker import Maker
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from diffusers_hub import FilmHub, film_hub, needs_torch, tiny_repos, torch_and_ours  # noqa: F401
+from diffusers_hub import FilmHub, needs_torch
 from PIL import Image
 
 pytestmark = needs_torch
@@ -32,7 +32,7 @@ FILMS = [("wan21-t2v", False), ("wan22-a14b", False), ("wan22-ti2v", False), ("w
 
 
 @pytest.mark.parametrize(("name", "from_photo"), FILMS, ids=[f"{n}-{'i2v' if p else 't2v'}" for n, p in FILMS])
-def test_a_model_of_the_hub_makes_a_film(film_hub: FilmHub, photo: Path, name: str, from_photo: bool):  # noqa: F811
+def test_a_model_of_the_hub_makes_a_film(film_hub: FilmHub, photo: Path, name: str, from_photo: bool):
     video = film_hub.made(film_hub.order(f"local/{name}", photo if from_photo else None, num_frames="8", fps="8",
                                          size="70x64"))
     assert video.status == "completed", video.error
@@ -45,7 +45,7 @@ def test_a_model_of_the_hub_makes_a_film(film_hub: FilmHub, photo: Path, name: s
     assert len(frames) == 9 and frames[0].shape == (64, 64, 3) and np.stack(frames).std() > 1
 
 
-def test_a_film_of_a_model_that_says_its_own_size_needs_no_other_word(film_hub: FilmHub):  # noqa: F811
+def test_a_film_of_a_model_that_says_its_own_size_needs_no_other_word(film_hub: FilmHub):
     video = film_hub.made(film_hub.order("local/wan21-t2v"))
     assert (video.size, video.seconds, video.headwater["fps"]) == ("64x64", "1.125", 8)
     assert video.headwater["notes"] == []
@@ -59,7 +59,7 @@ def film(hub: FilmHub, **more: Any) -> tuple[np.ndarray, Any]:
 
 
 @pytest.fixture(scope="module")
-def plain(film_hub: FilmHub) -> np.ndarray:  # noqa: F811
+def plain(film_hub: FilmHub) -> np.ndarray:
     return film(film_hub)[0]
 
 
@@ -67,7 +67,7 @@ def far(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(int) - b.astype(int)).mean())
 
 
-def test_what_was_pushed_is_pulled_as_it_was(film_hub: FilmHub, tiny_repos: Path, tmp_path: Path):  # noqa: F811
+def test_what_was_pushed_is_pulled_as_it_was(film_hub: FilmHub, tiny_repos: Path, tmp_path: Path):
     from huggingface_hub import snapshot_download
 
     pulled = Path(snapshot_download("local/wan22-a14b", endpoint=film_hub.url, token="hf_whoever", cache_dir=tmp_path))
@@ -75,7 +75,7 @@ def test_what_was_pushed_is_pulled_as_it_was(film_hub: FilmHub, tiny_repos: Path
     assert filecmp.cmpfiles(tiny_repos / "wan22-a14b", pulled, names, shallow=False)[0] == names
 
 
-def test_the_same_order_gives_the_same_film_and_another_seed_another(film_hub: FilmHub, plain):  # noqa: F811
+def test_the_same_order_gives_the_same_film_and_another_seed_another(film_hub: FilmHub, plain):
     assert np.array_equal(film(film_hub)[0], plain)
     assert not np.array_equal(film(film_hub, seed="8")[0], plain)
 
@@ -92,7 +92,7 @@ def until_steps(hub: FilmHub, film_id: str, least: int) -> None:
     raise AssertionError(video)
 
 
-def test_a_cancelled_film_leaves_its_worker_warm_for_the_next(film_hub: FilmHub, plain):  # noqa: F811
+def test_a_cancelled_film_leaves_its_worker_warm_for_the_next(film_hub: FilmHub, plain):
     workers = film_hub.workers()
     assert len(workers) == 1
     running = film_hub.order("local/wan21-t2v", size="256x256", num_inference_steps="200")
@@ -104,7 +104,7 @@ def test_a_cancelled_film_leaves_its_worker_warm_for_the_next(film_hub: FilmHub,
     assert film_hub.workers() == workers
 
 
-def test_a_film_finished_early_is_whole_and_says_that_it_is_a_draft(film_hub: FilmHub):  # noqa: F811
+def test_a_film_finished_early_is_whole_and_says_that_it_is_a_draft(film_hub: FilmHub):
     running = film_hub.order("local/wan21-t2v", size="256x256", num_inference_steps="200")
     until_steps(film_hub, running, 2)
     assert httpx.post(f"{film_hub.url}/api/headwater/films/{running}/finish").status_code == 200
@@ -115,7 +115,7 @@ def test_a_film_finished_early_is_whole_and_says_that_it_is_a_draft(film_hub: Fi
     assert 2 <= int(re.fullmatch(r"(\d+) of 200 steps", told["draft"])[1]) < 200
 
 
-def test_a_lora_changes_the_film_and_a_scale_of_nothing_does_not(film_hub: FilmHub, plain):  # noqa: F811
+def test_a_lora_changes_the_film_and_a_scale_of_nothing_does_not(film_hub: FilmHub, plain):
     def lora(**more: Any) -> str:
         return json.dumps([{"repo": "local/loras", **more}])
 
@@ -127,7 +127,7 @@ def test_a_lora_changes_the_film_and_a_scale_of_nothing_does_not(film_hub: FilmH
     assert np.array_equal(film(film_hub)[0], plain), "the model is as it was once the LoRA is out"
 
 
-def test_a_lora_is_fused_into_the_expert_it_is_for(film_hub: FilmHub):  # noqa: F811
+def test_a_lora_is_fused_into_the_expert_it_is_for(film_hub: FilmHub):
     def made(expert: str, scale: float = 1.0) -> bytes:
         said = [{"repo": "local/loras", "file": "style.safetensors", "expert": expert, "scale": scale}]
         video = film_hub.made(film_hub.order("local/wan22-a14b", lora=json.dumps(said)))
@@ -137,12 +137,12 @@ def test_a_lora_is_fused_into_the_expert_it_is_for(film_hub: FilmHub):  # noqa: 
     assert len({made("both", 0), made("high"), made("low"), made("both")}) == 4
 
 
-def test_a_gguf_of_eight_bits_makes_nearly_the_same_film(film_hub: FilmHub, plain):  # noqa: F811
+def test_a_gguf_of_eight_bits_makes_nearly_the_same_film(film_hub: FilmHub, plain):
     small, _ = film(film_hub, gguf=json.dumps([{"repo": "local/gguf"}]))
     assert 0 < far(small, plain) < 1
 
 
-def test_int8_makes_nearly_the_same_film_or_says_what_it_lacks(film_hub: FilmHub, plain):  # noqa: F811
+def test_int8_makes_nearly_the_same_film_or_says_what_it_lacks(film_hub: FilmHub, plain):
     video = film_hub.made(film_hub.order("local/wan21-t2v", precision="int8"))
     if video.status == "failed":
         assert "pip install torchao" in video.error.message
@@ -150,7 +150,7 @@ def test_int8_makes_nearly_the_same_film_or_says_what_it_lacks(film_hub: FilmHub
         assert far(np.stack(film_hub.frames(video.id)), plain) < 1
 
 
-def test_a_film_between_two_pictures(film_hub: FilmHub, photo: Path):  # noqa: F811
+def test_a_film_between_two_pictures(film_hub: FilmHub, photo: Path):
     picture = base64.b64encode(photo.read_bytes()).decode()
     said = {"model_name": "local/wan21-flf2v", "image": picture, "image_tail": picture, "prompt": "it opens",
             "duration": "5"}
@@ -165,7 +165,7 @@ def test_a_film_between_two_pictures(film_hub: FilmHub, photo: Path):  # noqa: F
     ("local/wan21-t2v", {"lora": '[{"repo": "local/nowhere"}]'}, "not here"),
     ("local/ltx", {"lora": '[{"repo": "local/loras", "file": "style.safetensors"}]'}, "of another model"),
     ("local/wan21-i2v", {}, "needs a photo"), ("local/wan21-t2v", {"num_inference_steps": "500"}, "steps")])
-def test_what_cannot_be_made_is_refused_when_it_is_ordered(film_hub: FilmHub, model, more, why):  # noqa: F811
+def test_what_cannot_be_made_is_refused_when_it_is_ordered(film_hub: FilmHub, model, more, why):
     import openai
 
     with pytest.raises(openai.APIStatusError, match=why):
@@ -173,7 +173,7 @@ def test_what_cannot_be_made_is_refused_when_it_is_ordered(film_hub: FilmHub, mo
 
 
 def test_a_hub_that_starts_again_makes_the_same_film_and_encodes_no_words_twice(
-        film_hub: FilmHub, plain):  # noqa: F811
+        film_hub: FilmHub, plain):
     kept = film_hub.data / "film" / "kept"
     words = {path.name: path.stat().st_ino for path in (kept / "words").iterdir()}
     assert words and list((kept / "previews").iterdir())

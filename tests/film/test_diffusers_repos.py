@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from diffusers_hub import needs_torch, tiny_repos, torch_and_ours  # noqa: F401
+from diffusers_hub import needs_torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ def asked(folder: Path, **more: object) -> FilmRequest:
 
 
 @pytest.fixture
-def repo(tiny_repos: Path, tmp_path: Path) -> Callable[[str], Path]:  # noqa: F811
+def repo(tiny_repos: Path, tmp_path: Path) -> Callable[[str], Path]:
     def copy(name: str = "wan21-t2v") -> Path:
         return Path(shutil.copytree(tiny_repos / name, tmp_path / name))
 
@@ -44,7 +44,7 @@ def changed(path: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_what_each_model_can_do_is_read_without_torch(tiny_repos):  # noqa: F811
+def test_what_each_model_can_do_is_read_without_torch(tiny_repos):
     can = {name: ENGINE.describe(tiny_repos / name) for name in (
         "wan21-t2v", "wan22-a14b", "wan22-ti2v", "wan21-i2v", "wan21-flf2v", "ltx", "cogvideox")}
     assert {name: "".join(sorted(one.kinds)) for name, one in can.items()} == {
@@ -62,7 +62,7 @@ def test_what_each_model_can_do_is_read_without_torch(tiny_repos):  # noqa: F811
 @given(name=st.sampled_from(["wan21-t2v", "wan22-ti2v", "ltx", "cogvideox"]), width=st.integers(64, 1_400),
        height=st.integers(64, 1_400), seconds=st.floats(0.1, 12), fps=st.integers(1, 24))
 def test_whatever_is_asked_becomes_what_the_model_can_run_and_every_change_is_told(
-        tiny_repos, name, width, height, seconds, fps):  # noqa: F811
+        tiny_repos, name, width, height, seconds, fps):
     before = asked(tiny_repos / name, width=width, height=height, seconds=seconds, fps=fps)
     try:
         made = ENGINE.normalise(before)
@@ -119,7 +119,7 @@ def test_names_of_distilled_models_are_told_from_others(name, steps):
     assert is_distilled(name, 4) == steps
 
 
-def test_a_smaller_way_is_taken_where_memory_is_short(tiny_repos):  # noqa: F811
+def test_a_smaller_way_is_taken_where_memory_is_short(tiny_repos):
     model = read_model(tiny_repos / "wan22-a14b")
     wanted = needs(model, ENGINE.normalise(asked(tiny_repos / "wan22-a14b")).request, 2, 4)
     assert wanted.ways["all"] > wanted.ways["words go"] > wanted.ways["in turn"] == wanted.least()
@@ -127,14 +127,14 @@ def test_a_smaller_way_is_taken_where_memory_is_short(tiny_repos):  # noqa: F811
     assert wanted.way(wanted.least() - 1) is None
 
 
-def test_names_go_from_one_layout_to_the_other_and_back(tiny_repos):  # noqa: F811
+def test_names_go_from_one_layout_to_the_other_and_back(tiny_repos):
     for name in ("wan21-t2v", "wan21-i2v"):
         for tensor in read_model(tiny_repos / name).parts["transformer"].shapes:
             module = tensor.rpartition(".")[0] or tensor
             assert canonical(original(module)) == canonical(module) == module
 
 
-def test_every_tensor_of_a_lora_finds_its_place_in_either_layout(tiny_repos):  # noqa: F811
+def test_every_tensor_of_a_lora_finds_its_place_in_either_layout(tiny_repos):
     part = read_model(tiny_repos / "wan21-t2v").parts["transformer"]
     for file, bias in (("wan21_t2v_lightx2v_4step", True), ("style", False)):
         changes, strange = lora_changes(tiny_repos / "loras" / f"{file}.safetensors", part)
@@ -223,7 +223,7 @@ def test_json_that_is_huge_or_no_object_is_refused(repo):
         shutil.rmtree(folder)
 
 
-def test_a_lora_of_another_model_a_dora_and_a_pickle_are_refused(repo, tiny_repos):  # noqa: F811
+def test_a_lora_of_another_model_a_dora_and_a_pickle_are_refused(repo, tiny_repos):
     def order(folder: Path, **one: object) -> None:
         ENGINE.normalise(asked(tiny_repos / "wan21-t2v", extra={"lora": [{"repo": "local/l", "folder": str(folder),
                                                                           **one}]}))
@@ -241,7 +241,7 @@ def test_a_lora_of_another_model_a_dora_and_a_pickle_are_refused(repo, tiny_repo
         order(repo("ltx") / "vae")
 
 
-def test_a_last_picture_is_for_models_that_take_one(tiny_repos, tmp_path):  # noqa: F811
+def test_a_last_picture_is_for_models_that_take_one(tiny_repos, tmp_path):
     both = (Picture("first", tmp_path / "a.png", "0" * 64), Picture("last", tmp_path / "b.png", "0" * 64))
     made = ENGINE.normalise(replace(asked(tiny_repos / "wan21-flf2v"), kind="i2v", pictures=both))
     assert made.request.pictures == both

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from diffusers_hub import FilmHub, film_hub, needs_torch, tiny_repos, torch_and_ours  # noqa: F401
+from diffusers_hub import FilmHub, needs_torch
 from film_made import drift
 from film_witness import Seen, decoded, flipped, manifest, state
 from huggingface_hub import HfApi
@@ -31,7 +31,7 @@ ORDERS: dict[str, tuple[str, bool, dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def orders(film_hub: FilmHub, film_server, tmp_path_factory) -> dict[str, str]:  # noqa: F811
+def orders(film_hub: FilmHub, film_server, tmp_path_factory) -> dict[str, str]:
     """A film of each engine, and one that goes on where another ended, by the engine's name."""
     api = HfApi(endpoint=film_hub.url, token="hf_whoever")
     api.create_repo("local/elsewhere", exist_ok=True)
@@ -50,7 +50,7 @@ def orders(film_hub: FilmHub, film_server, tmp_path_factory) -> dict[str, str]: 
 
 
 @pytest.fixture(scope="module", params=[*ORDERS, "plain, extended"])
-def made(request: pytest.FixtureRequest, film_hub: FilmHub, orders: dict[str, str]) -> tuple[Any, bytes]:  # noqa: F811
+def made(request: pytest.FixtureRequest, film_hub: FilmHub, orders: dict[str, str]) -> tuple[Any, bytes]:
     """(the record, the file)."""
     video = film_hub.made(orders[request.param])
     assert video.status == "completed", video.error
@@ -70,7 +70,7 @@ def test_ffmpeg_decodes_every_frame_the_record_names(made):
     assert decoded(data) == Seen(round(frames), *map(int, video.size.split("x")), Fraction(fps))
 
 
-def test_ffmpeg_decodes_picture_and_sheet_too(made, film_hub: FilmHub):  # noqa: F811
+def test_ffmpeg_decodes_picture_and_sheet_too(made, film_hub: FilmHub):
     video, _ = made
     shown = {variant: film_hub.client().videos.download_content(video.id, variant=variant).content
              for variant in ("thumbnail", "spritesheet")}
@@ -96,7 +96,7 @@ def test_the_credential_names_model_revision_words_and_seed(made, film_server):
                       *([f"film made by 127.0.0.1:{film_server.port}"] if engine == "remote_videos" else [])], titles
 
 
-def test_one_flipped_bit_of_the_pictures_or_their_index_is_told_by_c2pa_and_by_the_hub(made, film_hub):  # noqa: F811
+def test_one_flipped_bit_of_the_pictures_or_their_index_is_told_by_c2pa_and_by_the_hub(made, film_hub):
     video, data = made
     touched = list(flipped(data, 40))
     assert state(data) == "Valid" and not [one for one in touched if state(one) == "Valid"]

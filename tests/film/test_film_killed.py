@@ -1,6 +1,6 @@
 """kill -9 at any moment loses no film: every order is there afterwards and becomes the film it would have been.
 
-HEADWATER_KILLS: how often (5 unless told; `make soak` says 100).
+HEADWATER_KILLS: how often (3 unless told; `make soak` says 100).
 """
 
 from __future__ import annotations

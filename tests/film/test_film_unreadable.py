@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from diffusers_hub import FilmHub, film_hub, needs_torch, tiny_repos, torch_and_ours  # noqa: F401
+from diffusers_hub import FilmHub, needs_torch
 from huggingface_hub import HfApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,7 +138,7 @@ def copied(repo: Path, folder: Path):
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_model_that_lies_or_lacks_a_part_is_refused_when_a_film_is_ordered(tiny_repos, tmp_path, lie):  # noqa: F811
+def test_a_model_that_lies_or_lacks_a_part_is_refused_when_a_film_is_ordered(tiny_repos, tmp_path, lie):
     name, change, why = LIES[lie]
     folder = Path(shutil.copytree(tiny_repos / name, tmp_path / name))
     planned(folder)
@@ -159,7 +159,7 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers(-2**70, 2**70) | s
        file=st.sampled_from(["model_index.json", TRANSFORMER, VAE, SCHEDULER, "film.json", "text_encoder/config.json"]),
        value=VALUES)
 def test_whatever_a_model_says_of_itself_is_borne_or_refused_with_a_sentence(
-        tiny_repos, tmp_path_factory, data, name, file, value):  # noqa: F811
+        tiny_repos, tmp_path_factory, data, name, file, value):
     with copied(tiny_repos / name, tmp_path_factory.mktemp("said")) as folder:
         keys = sorted(json.loads((folder / file).read_text()))
         said(file, **{data.draw(st.sampled_from(keys)): value})(folder)
@@ -187,7 +187,7 @@ STARTED: dict[str, tuple[Change, str]] = {
 }
 
 
-def test_what_shows_when_a_model_is_loaded_fails_its_film_alone(film_hub, tiny_repos, tmp_path):  # noqa: F811
+def test_what_shows_when_a_model_is_loaded_fails_its_film_alone(film_hub, tiny_repos, tmp_path):
     assert film_hub.made(film_hub.order("local/wan21-t2v")).status == "completed"
     workers = film_hub.workers()
     for name, (change, why) in STARTED.items():
@@ -200,7 +200,7 @@ def test_what_shows_when_a_model_is_loaded_fails_its_film_alone(film_hub, tiny_r
     assert film_hub.workers() == workers and len(workers) == 1
 
 
-def test_what_the_hub_was_sent_cut_is_refused_by_name_in_every_face(film_hub, tiny_repos, tmp_path):  # noqa: F811
+def test_what_the_hub_was_sent_cut_is_refused_by_name_in_every_face(film_hub, tiny_repos, tmp_path):
     folder = Path(shutil.copytree(tiny_repos / "wan21-t2v", tmp_path / "cut"))
     cut(f"transformer/{WEIGHTS}")(folder)
     model = pushed(film_hub, folder, "cut-short")
