@@ -17,6 +17,8 @@ from headwater.core.errors import CorruptFile
 from headwater.trace.roles import Matrix
 from headwater.weights import gguf, onnx, scaled, shards, sniff, tokens, torch_zip, values
 from headwater.weights.header import Header, Tensor
+from headwater.weights.packed.find import find_packed
+from headwater.weights.packed.numbers import Numbers
 from headwater.weights.read import read_header
 from headwater.weights.source import Source
 from headwater.weights.tokens import Tokens
@@ -83,10 +85,11 @@ class Reader:
         self._files = files
         self.columns: frozenset[str] = frozenset()
         self._scaled: dict[str, onnx.Scaled | scaled.Blocks] = {}
+        self._numbers = Numbers(self.of)
         self.notes: list[str] = []
         try:
-            self.header = self._read_headers()
             self.config = self._read_config()
+            self.header = self._read_headers()
             self.tokens = self._read_tokens()
         except BaseException:
             self._stack.close()
@@ -143,6 +146,8 @@ class Reader:
             return headers[paths[0]]
         header, blocks = scaled.find_scaled(shards.merge(headers, index))
         self._scaled.update(blocks)
+        header, packed = find_packed(header, self.of, self.config)
+        self._numbers.know(packed)
         return header
 
     def _header(self, path: str) -> Header:
@@ -206,7 +211,7 @@ class Reader:
         """float32 (len(numbers), width): neurons by number."""
         numbers = matrix.stored(numbers)
         if not matrix.columns:
-            found = values.gather(self.of(matrix.tensor), matrix.tensor, numbers)
+            found = self._numbers.gather(matrix.tensor, numbers)
             return self._unscaled(matrix.tensor, found, numbers)
         found = np.empty((len(numbers), matrix.tensor.shape[0]), np.float32)
         for start, block in self._blocks(matrix.tensor):
@@ -245,36 +250,36 @@ class Reader:
 
     def _leading(self, matrix: Matrix, width: int) -> Iterator[np.ndarray]:
         """float32 (n, width), block after block: the first numbers of every neuron. May be overwritten."""
-        tensor, source, (first, last, apart) = matrix.tensor, self.of(matrix.tensor), matrix.bounds
+        tensor, (first, last, apart) = matrix.tensor, matrix.bounds
         step = max(1, BLOCK_NUMBERS // max(width * apart, 1)) * apart
         for start in range(first, last, step):
             stop = min(start + step, last)
-            block = values.leading(source, tensor, start, stop, width)
+            block = self._numbers.leading(tensor, start, stop, width)
             yield self._unscaled(tensor, block, np.arange(start, stop))[::apart]
 
     def corner(self, matrix: Matrix, numbers: np.ndarray, width: int) -> np.ndarray:
         """float32 (len(numbers), at most width): the first numbers of neurons that stand one after another."""
         first, last = (int(n) for n in matrix.stored(numbers[[0, -1]]))
-        tensor, source, apart = matrix.tensor, self.of(matrix.tensor), matrix.bounds[2]
+        tensor, apart = matrix.tensor, matrix.bounds[2]
         plain = self._scale_of(tensor) is None
         if not matrix.columns:
             if plain:
-                return values.part(source, tensor, first, last + 1, 0, width)[::apart]
-            block = values.rows(source, tensor, first, last + 1)
+                return self._numbers.part(tensor, first, last + 1, 0, width)[::apart]
+            block = self._numbers.rows(tensor, first, last + 1)
             return self._unscaled(tensor, block, np.arange(first, last + 1))[::apart, :width]
         if plain:
-            return values.part(source, tensor, 0, width, first, last + 1).T[::apart]
-        block = values.rows(source, tensor, 0, min(width, tensor.shape[0]))
+            return self._numbers.part(tensor, 0, width, first, last + 1).T[::apart]
+        block = self._numbers.rows(tensor, 0, min(width, tensor.shape[0]))
         return self._unscaled(tensor, block, np.arange(len(block)))[:, first:last + 1:apart].T
 
     def vector(self, tensor: Tensor) -> np.ndarray:
         return values.rows(self.of(tensor), tensor).reshape(-1)
 
     def _blocks(self, tensor: Tensor, first: int = 0, last: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        source, stop = self.of(tensor), tensor.shape[0] if last is None else last
+        stop = tensor.shape[0] if last is None else last
         step = max(1, BLOCK_NUMBERS // max(values.row_width(tensor), 1))
         for start in range(first, stop, step):
-            block = values.rows(source, tensor, start, min(start + step, stop))
+            block = self._numbers.rows(tensor, start, min(start + step, stop))
             yield start, self._unscaled(tensor, block, np.arange(start, start + len(block)))
 
     def _scale_of(self, tensor: Tensor) -> tuple[onnx.Scaled | scaled.Blocks, int] | None:
