@@ -1,7 +1,13 @@
-"""A throwaway PostgreSQL, started once a session on a unix socket; a fresh database for each test that asks."""
+"""A throwaway PostgreSQL, started once a session on a unix socket; a fresh database for each test that asks.
+
+    postgres_url         an empty one
+    database_url         what open_records takes, on SQLite and on PostgreSQL: the tables are there, and nothing in them
+    empty_database_url   the same without tables
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -56,7 +62,8 @@ def postgres_cluster() -> Iterator[str]:
         with open(folder / "log", "wb") as log:
             server = subprocess.Popen(
                 [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=",
-                 "-c", "shared_buffers=32MB", "-c", "max_connections=200"], stdout=log, stderr=log, **options)
+                 "-c", "shared_buffers=32MB", "-c", "max_connections=200", "-c", "fsync=off"],
+                stdout=log, stderr=log, **options)
         try:
             _wait(programs, folder, server)
             yield f"postgresql://headwater@/{{}}?host={folder}"
@@ -83,19 +90,62 @@ def _wait(programs: Path, folder: Path, server: subprocess.Popen[bytes]) -> None
 _numbers = itertools.count()
 
 
-@pytest.fixture
-def postgres_url(postgres_cluster: str) -> Iterator[str]:
-    """URL of a fresh, empty database."""
+@contextlib.contextmanager
+def _database(cluster: str, like: str = "template1") -> Iterator[str]:
+    """URL of a database that is a copy of another, dropped in the end."""
     import psycopg
 
     name = f"hw{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(postgres_cluster.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield postgres_cluster.format(name)
+    with psycopg.connect(cluster.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+        yield cluster.format(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+def postgres_url(postgres_cluster: str) -> Iterator[str]:
+    """URL of a fresh, empty database."""
+    with _database(postgres_cluster) as url:
+        yield url
+
+
+def _migrated(url: str | None, folder: Path) -> None:
+    from headwater.storage.records import open_records
+
+    open_records(url, folder).close()
+
+
+@pytest.fixture(scope="session")
+def postgres_with_tables(postgres_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a database to copy: the migrations take longer than most tests, and are the same each time."""
+    import psycopg
+
+    with psycopg.connect(postgres_cluster.format("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE with_tables")
+    _migrated(postgres_cluster.format("with_tables"), tmp_path_factory.mktemp("with-tables"))
+    return "with_tables"
+
+
+@pytest.fixture(scope="session")
+def sqlite_with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("with-tables")
+    _migrated(None, folder)
+    return folder / "headwater.db"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str | None:
-    """What open_records takes: None for SQLite, or the URL of a fresh PostgreSQL database."""
+def empty_database_url(request: pytest.FixtureRequest) -> str | None:
+    """None for SQLite, or the URL of a fresh PostgreSQL database."""
     return None if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | None]:
+    """None for SQLite in tmp_path, or the URL of a PostgreSQL database of this test alone; at the newest schema."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_with_tables"), tmp_path)
+        yield None
+    else:
+        like = request.getfixturevalue("postgres_with_tables")
+        with _database(request.getfixturevalue("postgres_cluster"), like) as url:
+            yield url

@@ -19,7 +19,7 @@ from headwater.jobs.local import JSON_MAX, LocalJobs
 from headwater.jobs.owners import new_owner, surely_dead
 from headwater.storage.database import Database, open_engine
 from headwater.storage.tables import jobs as table
-from headwater.storage.tables import metadata, pauses
+from headwater.storage.tables import pauses
 
 CHILD = Path(__file__).with_name("jobs_child.py")
 QUICK = {"beat_s": 0.2, "dead_s": 1.5, "tick_s": 0.1}
@@ -34,11 +34,9 @@ def wait_for(question, seconds=20):
     raise AssertionError("it did not come to pass")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path):
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    engine = open_engine(url, tmp_path)
-    metadata.create_all(engine)
+@pytest.fixture
+def database(database_url, tmp_path):
+    engine = open_engine(database_url, tmp_path)
     yield Database(engine, time.time)
     engine.dispose()
 

@@ -73,12 +73,12 @@ def normal(sql: str) -> str:
     return f"{head}({', '.join(sorted(part.strip() for part in parts))}){tail}"
 
 
-def test_many_may_open_a_new_database_at_once(database_url, tmp_path):
+def test_many_may_open_a_new_database_at_once(empty_database_url, tmp_path):
     opened, troubles = [], []
 
     def run():
         try:
-            opened.append(open_records(database_url, tmp_path))
+            opened.append(open_records(empty_database_url, tmp_path))
         except BaseException as error:  # a thread's error must reach the test
             troubles.append(error)
 
