@@ -19,7 +19,7 @@ from calibrate.populations import Plan
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judge import judge
 from headwater.trace.judgement import Judgement
-from headwater.trace.null import NullLibrary
+from headwater.trace.null import NullLibrary, NullWhole
 
 HEAD = 16
 WHOLE_EVERY = 8
@@ -48,6 +48,8 @@ def measure(folder: Path, told: Callable[[str], None], methods: Mapping[str, Sco
     found["called kin"] = _called_kin(apart, prints, library)
     told(f"called kin of them: {found['called kin']}")
     found["whole"] = _whole_of_strangers(models, prints, library)
+    library.whole = NullWhole(found["whole"]["pairs"], found["whole"]["greatest"])
+    library.save()
     told(f"whole files: {found['whole']}")
     scores: dict[str, list[float]] = {name: [] for name in (_OURS, *methods)}
     for one, two in list(combinations([p.name for p in apart], 2))[::EVERY]:

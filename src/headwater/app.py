@@ -70,6 +70,7 @@ from headwater.talks import Talks
 from headwater.trace import Trace
 from headwater.trace.asking import TOKENS, Way, message
 from headwater.trace.closed import Closed, behaviour_job
+from headwater.trace.closer import closer_job
 from headwater.trace.fingerprint import VERSION as FINGERPRINT
 from headwater.trace.mixing import merge_job
 from headwater.trace.reading import ModelFile
@@ -236,7 +237,9 @@ def _register_jobs(hub: Hub, chat: Chat, trace: Trace) -> None:
     hub.jobs.register(BUILD_JOB, lambda payload, progress: ENGINES["llamacpp"].make_build(hub.settings, progress))
     parents = _parents(hub, trace)
     hub.jobs.register("descent", descent_job(hub, parents), at_once=1)
-    hub.jobs.register("trace", _then_descent(hub, trace_job(trace), parents), at_once=1)
+    closer = hub.settings.trace_closer_models
+    hub.jobs.register("trace", _then_descent(hub, trace_job(trace, looks_closer=closer > 0), parents), at_once=1)
+    hub.jobs.register("trace-closer", closer_job(trace, closer, hub.settings.trace_closer_max_bytes), at_once=1)
     hub.jobs.register("trace-all", trace_all_job(trace), at_once=1)
     hub.jobs.register("trace-merge", merge_job(trace, hub.settings.trace_merge_max_bytes), at_once=1)
     hub.jobs.register("compare", compare_job(trace), at_once=1)

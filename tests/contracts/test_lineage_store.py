@@ -149,6 +149,20 @@ def test_what_whole_files_show_is_kept_once_for_a_pair_and_goes_with_either(worl
     assert not lineage.compared(Whole(a, b, 1, {})) and not lineage.mixed(Mixed(a, 1, {}))
 
 
+def test_those_compared_in_whole_with_one_are_told_and_those_of_its_shape_oldest_first(world, lineage):
+    repos = [world.repo(name) for name in ("a", "b", "c", "d", "e")]
+    shapes = [("gated", 64), ("gated", 64), ("plain", 64), ("gated", 96), ("gated", 64)]
+    kept = [lineage.keep(repo, repo.head, digest(repo.name), version=1, body=b"x" if repo.name != "e" else None,
+                         problem=None, about={"form": form, "width": width})
+            for repo, (form, width) in zip(repos, shapes, strict=True)]
+    assert lineage.shaped("gated", 64, limit=9) == kept[:2] and lineage.shaped("gated", 64, limit=1) == kept[:1]
+    assert lineage.shaped("gated", 65, limit=9) == [] and lineage.compared_with(kept[0].id) == set()
+    assert lineage.compared(Whole(kept[2].id, kept[0].id, 1, {})) and lineage.compared(
+        Whole(kept[3].id, kept[2].id, 1, {}))
+    assert lineage.compared_with(kept[2].id) == {kept[0].id, kept[3].id}
+    assert lineage.compared_with(kept[0].id) == {kept[2].id}
+
+
 def test_edges_in_short_and_within_a_set_are_those_edges(world, lineage):
     repos = [world.repo(name) for name in "abc"]
     one, two, three = (keep(world, repo, repo.head, repo.name) for repo in repos)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from itertools import pairwise
 
 import httpx
@@ -41,6 +42,16 @@ def test_the_state_of_the_reading_is_told_and_unread_is_never_none(http):
     assert "not yet read" in text(http.get("/reader/bare").text)
     assert "Nobody has read these weights yet, which does not mean" in text(http.get("/reader/bare/lineage").text)
     assert "None of it is kin" in text(http.get("/reader/stranger/lineage").text)
+
+
+def test_a_model_without_kin_is_compared_in_whole_with_one_of_each_family_of_its_shape(http):
+    for _ in range(120):
+        said = text(http.get("/reader/stranger/lineage").text)
+        if "A closer look is under way" not in said:
+            break
+        time.sleep(0.5)
+    assert "Compared in whole with 1 model of its shape, too. reader/headspring" in said
+    assert "Compared in whole with 1 model of its shape" in text(http.get("/reader/stranger").text)
 
 
 def test_a_pair_has_a_sentence_figures_layers_evidence_and_its_command(http):

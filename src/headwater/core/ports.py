@@ -542,6 +542,12 @@ class Lineage(Protocol):
 
     def whole(self, one: int, other: int) -> Whole | None: ...
 
+    def compared_with(self, one: int) -> set[int]:
+        """Those that a comparison of whole files with this one is kept of."""
+
+    def shaped(self, form: str, width: int, *, limit: int) -> list[Kept]:
+        """Those read of models of this form and width (of `about`), oldest first."""
+
     def mixed(self, mixed: Mixed) -> bool:
         """Keep of what a model was tried to be a sum, in place of what is kept. False if it is gone."""
 

@@ -96,10 +96,20 @@ class Tie:
 
 
 @dataclass(frozen=True)
+class Closer:
+    """Of a model without kin by fingerprints (trace/closer.py). looking: whether it is being compared in whole with
+    others of its shape, or waits to be. compared: those it was compared with, as far as the viewer may read them."""
+
+    looking: bool
+    compared: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Family:
     """Parents and kin nearest first. same: repos with the very same files. closest: the nearest kin that is not known
     to be a child: the parent, as far as can be told, or None. offer: {base_model, relation} for the card, or None.
-    ties: of the nearest kin, FAMILY_MAX of them, to draw the tree by."""
+    ties: of the nearest kin, FAMILY_MAX of them, to draw the tree by. closer: None where it has kin, or nobody looked
+    closer."""
 
     repo: str
     revision: Oid
@@ -117,12 +127,14 @@ class Family:
     offer: dict[str, Any] | None = None
     disputes: tuple[dict[str, Any], ...] = ()
     ties: tuple[Tie, ...] = ()
+    closer: Closer | None = None
 
 
 def status_of(trace: Trace, repo: Repo, revision: Oid) -> Status:
     kept = trace.records.at(repo, revision)
     current = kept is not None and kept.version == VERSION
-    job = _job_of(trace, repo, revision, ("running", "queued") if current else ("running", "queued", "failed"))
+    job = _job_of(trace, "trace", {"repo_id": repo.id, "revision": revision},
+                  ("running", "queued") if current else ("running", "queued", "failed"))
     if job is not None and not job.state.final:
         state = "reading" if job.state is JobState.RUNNING else "waiting"
         return Status(state, job.done, job.total, job.unit, job.stage, job=job.id)
@@ -131,10 +143,16 @@ def status_of(trace: Trace, repo: Repo, revision: Oid) -> Status:
     return Status(state_of(kept), problem=kept.problem, version=kept.version, at=kept.at)
 
 
-def _job_of(trace: Trace, repo: Repo, revision: Oid, states: tuple[str, ...]) -> Job | None:
-    wanted = {"repo_id": repo.id, "revision": revision}
-    jobs = (job for state in states for job in trace.jobs.list(state=state, kind="trace", limit=1000))
+def _job_of(trace: Trace, kind: str, wanted: Mapping[str, Any], states: tuple[str, ...]) -> Job | None:
+    jobs = (job for state in states for job in trace.jobs.list(state=state, kind=kind, limit=1000))
     return next((job for job in jobs if wanted.items() <= job.payload.items()), None)
+
+
+def _closer(trace: Trace, viewer: Actor, kept: Kept) -> Closer | None:
+    job = _job_of(trace, "trace-closer", {"fingerprint_id": kept.id}, ("running", "queued"))
+    places = trace.records.places(trace.records.compared_with(kept.id), viewer)
+    compared = tuple({place.fingerprint_id: place.repo.full_name for place in reversed(places)}.values())
+    return Closer(job is not None, tuple(sorted(compared))) if job is not None or compared else None
 
 
 def unread(trace: Trace, viewer: Actor, limit: int) -> list[str]:
@@ -177,7 +195,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)],
                   repo.name),
         _offer(parents, closest, named), disputes_of(trace, viewer, repo),
-        _ties(repo, kept, found, tree, merges, stands))
+        _ties(repo, kept, found, tree, merges, stands), None if kin else _closer(trace, viewer, kept))
 
 
 def _nearness(relative: Relative) -> tuple[bool, bool, float, float]:

@@ -7,7 +7,7 @@ apart, because what is usual differs: "gated" and "plain" MLPs of real models, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from headwater.trace import fingerprint
 from headwater.trace.compared import Compared
 from headwater.trace.evidence import embeddings
 from headwater.trace.fingerprint import Architecture, Fingerprint
-from headwater.trace.judgement import NullFigures
+from headwater.trace.judgement import Evidence, NullFigures
 
 FILE = Path(__file__).with_name("null.json")
 TINY = 128
@@ -32,6 +32,7 @@ class Line(NamedTuple):
     layer: float
 
 
+_SHARES = (("all neurons", "share"), ("turning", "held_out"))
 LINES: Mapping[str, Line] = {"gated": Line(0.1, 0.1), "plain": Line(0.1, 0.5), "tiny": Line(0.1, 0.1)}
 """Twice and more what unrelated pairs reach. In encoders that norm after each block, neighbouring layers of one model
 agree at up to .35, so a middling figure there shows a common basis, not a common layer."""
@@ -49,12 +50,21 @@ class NullPair:
     embedding: float | None
 
 
+class NullWhole(NamedTuple):
+    """Independent pairs whose whole files were compared: how many, and the greatest share by the name of what found
+    it ("all neurons", "turning")."""
+
+    pairs: int = 0
+    greatest: Mapping[str, float] = {}
+
+
 @dataclass
 class NullLibrary:
     """pairs by kind. source: for each kind, where its pairs come from, for the report."""
 
     pairs: dict[str, list[NullPair]] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
+    whole: NullWhole = field(default_factory=NullWhole)
 
     @staticmethod
     def load(path: Path = FILE) -> NullLibrary:
@@ -65,7 +75,10 @@ class NullLibrary:
                 raise ValueError(f"fingerprints of version {data['fingerprint']}, and this is {fingerprint.VERSION}")
             pairs = {str(kind): [NullPair(str(a), str(b), float(m), float(i), None if e is None else float(e))
                                  for a, b, m, i, e in one["pairs"]] for kind, one in data["kinds"].items()}
-            return NullLibrary(pairs, {kind: str(one["source"]) for kind, one in data["kinds"].items()})
+            whole = data.get("whole") or {"pairs": 0, "greatest": {}}
+            greatest = {str(name): float(share) for name, share in whole["greatest"].items()}
+            return NullLibrary(pairs, {kind: str(one["source"]) for kind, one in data["kinds"].items()},
+                               NullWhole(int(whole["pairs"]), greatest))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptFile(f"the null library {path.name} does not hold together: {error}.",
                               hint="Have it made again with `make calibrate`.") from None
@@ -76,7 +89,9 @@ class NullLibrary:
             rows = [[p.a, p.b, round(p.median, 4), round(p.inner, 4),
                      None if p.embedding is None else round(p.embedding, 4)] for p in self.pairs[kind]]
             kinds[kind] = {"source": self.source.get(kind, ""), "pairs": rows}
-        text = json.dumps({"fingerprint": fingerprint.VERSION, "kinds": kinds}, ensure_ascii=False)
+        text = json.dumps({"fingerprint": fingerprint.VERSION, "kinds": kinds,
+                           "whole": {"pairs": self.whole.pairs, "greatest": dict(self.whole.greatest)}},
+                          ensure_ascii=False)
         # One pair a line: a change to it can be read.
         path.write_text(text.replace("], [", "],\n[").replace('"pairs": [[', '"pairs": [\n[') + "\n", "utf-8")
 
@@ -96,6 +111,18 @@ class NullLibrary:
         medians = [pair.median for pair in self.pairs.get(kind, ())]
         as_high = 0 if median is None else sum(m >= median for m in medians)
         return NullFigures(len(medians), max(medians, default=0.0), as_high, kind)
+
+    def beside_whole(self, evidence: Sequence[Evidence]) -> tuple[float | None, NullFigures]:
+        """(the greatest share that whole files show, None if none does; the library's figures beside it)."""
+        shares = {e.name: float(e.figures[key] or 0) for e in evidence for name, key in _SHARES if e.name == name}
+        if not shares:
+            return None, NullFigures(0, 0.0, 0, "whole files")
+        name = max(shares, key=lambda one: shares[one])
+        highest = self.whole.greatest.get(name)
+        if highest is None:
+            return shares[name], NullFigures(0, 0.0, 0, "whole files")
+        as_high = 0 if shares[name] > highest else self.whole.pairs
+        return shares[name], NullFigures(self.whole.pairs, highest, as_high, "whole files")
 
     def line(self, kind: str) -> Line:
         """The line of the kind, lifted above every pair the library holds."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from headwater.core.descent import Whole
+from headwater.core.descent import Edge, Whole
 from headwater.core.errors import CorruptFile
 from headwater.core.types import Actor, Job, Oid, Repo
 from headwater.core.work import Progress, Work
@@ -107,6 +107,7 @@ def compare_job(trace: Trace) -> Work:
     """The body of a "compare" job: payload {a, b: [repo_id, revision], again}."""
 
     def work(payload: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+        from headwater.trace.closer import keep
         from headwater.trace.lineage import fingerprint_of
 
         progress(0, None, stage="listing the files", unit="layers")
@@ -124,6 +125,8 @@ def compare_job(trace: Trace) -> Work:
             return {"known": True}
         report = _compared(trace, ids, sides, lambda done, total: progress(done, total or None, stage="comparing",
                                                                            unit="layers"))
+        if report is not None:
+            keep(trace, *ids, dict(zip(ids, (side.made for side in sides), strict=True)))
         return {"known": False, "agreement": report.agreement} if report is not None else None
 
     return work
@@ -152,6 +155,26 @@ def compare_kept(trace: Trace, a: int, b: int, bodies: Mapping[int, Fingerprint]
         return None
     sides = [Side(bodies[number], mine, read_of(trace, mine)) for number, mine in zip((a, b), files, strict=True)]
     return _compared(trace, [a, b], sides) and report_of(trace, a, b)
+
+
+def seen_whole(trace: Trace, edge: Edge) -> Edge:
+    """The edge as the whole files show it, where they were compared and show kin that the fingerprints do not; else as
+    it is."""
+    from headwater.trace.adapters_in_hub import with_judgement
+
+    report = None if edge.kin else report_of(trace, edge.a_id, edge.b_id)
+    deep = None if report is None else kin_by_whole(Judgement.from_json(edge.judgement), report, trace.null)
+    return edge if deep is None else with_judgement(edge, deep)
+
+
+def kin_by_whole(judgement: Judgement, report: PairReport, null: NullLibrary) -> Judgement | None:
+    """The judgement of two that whole files show to be kin and fingerprints do not, with the share that shows it and
+    the independent pairs beside; else None."""
+    deep = judgement if judgement.verdict.kin else deepen(judgement, report)
+    if judgement.verdict.kin or not deep.verdict.kin:
+        return None
+    share, figures = null.beside_whole(report.evidence)
+    return replace(deep, agreement=share, null=figures)
 
 
 def finite_report(report: PairReport) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from headwater.core.descent import Edge, Kept
 from headwater.core.errors import CorruptFile
 from headwater.core.types import ANYONE, Job, Oid, Repo
 from headwater.core.work import Progress, Work
-from headwater.trace import Trace, adapters_in_hub, judgement, mixing
+from headwater.trace import Trace, adapters_in_hub, closer, judgement, mixing
 from headwater.trace.declared import bases_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.reading import CannotRead, Guess, ModelFile, digest_of, model_files, read_apart
@@ -35,8 +35,9 @@ def enqueue(trace: Trace, repo: Repo, revision: Oid, *, by: str, again: bool = F
                               key=f"trace {repo.id} {revision}")
 
 
-def trace_job(trace: Trace) -> Work:
-    """The body of a "trace" job: payload {repo_id, revision, again}."""
+def trace_job(trace: Trace, *, looks_closer: bool = True) -> Work:
+    """The body of a "trace" job: payload {repo_id, revision, again}. looks_closer: have a model without kin compared in
+    whole with others of its shape (trace/closer.py)."""
 
     def work(payload: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
         repo = trace.repos.get(payload["repo_id"])
@@ -52,8 +53,9 @@ def trace_job(trace: Trace) -> Work:
         for gone in trace.records.prune():
             trace.index.remove([gone])
         tried = mixing.enqueue(trace, kept) if found else 0
+        closer_look = closer.enqueue(trace, kept) if looks_closer and found else None
         said = {"state": state_of(kept), "problem": kept.problem, "compared": found}
-        return said | ({"look_merged": tried} if tried else {})
+        return said | ({"look_merged": tried} if tried else {}) | ({"look_closer": True} if closer_look else {})
 
     return work
 
@@ -119,8 +121,11 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
     made = Fingerprint.from_bytes(body)
     others = {c.id for c in trace.index.candidates(made, limit=MOST, without=[kept.id])}
     others |= {*declared_ids(trace, kept), *adapters_in_hub.fitting(trace, kept)}
+    others |= trace.records.compared_with(kept.id)
     if len(others) < UNRELATED:  # somebody unrelated to show beside
         others |= {c.id for c in trace.index.newest(UNRELATED, without=[kept.id])}
+    from headwater.trace.whole import seen_whole
+
     edges = []
     for number, (other, theirs) in enumerate(sorted(trace.records.bodies(others - {kept.id}).items())):
         progress(number, len(others), stage="comparing", unit="models")
@@ -129,7 +134,8 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
         except CorruptFile:  # of another version: it will be read again, and then compared with this one
             continue
         edge = edge_of(trace, kept.id, made, other, second)
-        edges.append(adapters_in_hub.looked_at_whole(trace, edge, {kept.id: made, other: second}))
+        edge = adapters_in_hub.looked_at_whole(trace, edge, {kept.id: made, other: second})
+        edges.append(seen_whole(trace, edge))
     trace.records.judged(_worth_keeping(edges), of=kept.id, version=judgement.VERSION)
     return len(edges)
 

@@ -118,9 +118,18 @@ class TieShown(BaseModel):
     agreement: float | None
 
 
+class CloserShown(BaseModel):
+    """looking: whether whole files are being compared with those of models of its shape, or are to be. compared: the
+    models that was done with."""
+
+    looking: bool
+    compared: list[str]
+
+
 class FamilyShown(BaseModel):
     """closest: the nearest kin not known to be a child: the parent as far as can be told. kin: those whose order is
-    open. undeclared: parents the card does not name. offer: what the card could say, for POST …/card, or null."""
+    open. undeclared: parents the card does not name. offer: what the card could say, for POST …/card, or null. closer:
+    of a model without kin, or null."""
 
     repo: str
     revision: str
@@ -138,6 +147,7 @@ class FamilyShown(BaseModel):
     offer: dict[str, Any] | None
     disputes: list[DisputeShown]
     ties: list[TieShown]
+    closer: CloserShown | None
 
 
 class WholeShown(BaseModel):

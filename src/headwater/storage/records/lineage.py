@@ -142,6 +142,18 @@ class SqlLineage:
             row = connection.execute(question).first()
         return Whole(*row) if row else None
 
+    def compared_with(self, one: int) -> set[int]:
+        question = select(wholes.c.a_id, wholes.c.b_id).where(or_(wholes.c.a_id == one, wholes.c.b_id == one))
+        with self._db.read() as connection:
+            return {row.b_id if row.a_id == one else row.a_id for row in connection.execute(question)}
+
+    def shaped(self, form: str, width: int, *, limit: int) -> list[Kept]:
+        question = select(*_KEPT).where(fingerprints.c.body.is_not(None),
+                                        fingerprints.c.about["form"].as_string() == form,
+                                        fingerprints.c.about["width"].as_integer() == width)
+        with self._db.read() as connection:
+            return [_kept(row) for row in connection.execute(question.order_by(fingerprints.c.id).limit(limit))]
+
     def mixed(self, mixed: Mixed) -> bool:
         values = {"version": mixed.version, "found": mixed.found, "at": self._db.now()}
         return self._replace(mixtures, {"child_id": mixed.child_id}, values)

@@ -19,7 +19,7 @@ from headwater.hub.browse import resolve
 from headwater.trace import Trace
 from headwater.trace.judgement import Judgement
 from headwater.trace.lineage import dispute, disputes_of, judge_pair, read_again, status_of
-from headwater.trace.whole import enqueue, report_of
+from headwater.trace.whole import enqueue, kin_by_whole, report_of
 from headwater.web.heat import heat
 from headwater.web.pages._descent import operations
 from headwater.web.pages._repo import Place, PlaceDep, place, repo_page
@@ -58,8 +58,9 @@ def _judged(trace: Trace, who: Visitor, first: tuple[Repo, Oid], second: tuple[R
     kept = [trace.records.at(*end) for end in (first, second)]
     assert kept[0] is not None and kept[1] is not None
     said = _known(trace, kept[0].id, kept[1].id) or judge_pair(trace, first, second)
-    child, parent, ordered = _ends(said, first[0].full_name, second[0].full_name)
     report = report_of(trace, kept[0].id, kept[1].id)
+    said = (kin_by_whole(said, report, trace.null) if report is not None else None) or said
+    child, parent, ordered = _ends(said, first[0].full_name, second[0].full_name)
     return {"said": said, "child": child, "parent": parent, "ordered": ordered, "heat": heat(said),
             "done": operations(who.words, said.operation),
             "whole": report, "neurons": report.neurons[:NEURONS] if report else (),
