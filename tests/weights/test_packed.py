@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import packed_made
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,6 +98,40 @@ def test_bytes_of_chosen_rows_come_in_the_order_asked(numbers, row_bytes, data):
     source.gap_bytes = data.draw(st.integers(0, 200))
     found = stored_rows(source, 3, row_bytes, np.array(numbers), low, high)
     assert np.array_equal(found, stored[3:].reshape(100, row_bytes)[numbers, low:high])
+
+
+@pytest.mark.parametrize(("form", "packer"), [
+    ("gptq4", packed_made.gptq), ("awq", packed_made.awq), ("bnb_nf4", packed_made.nf4),
+    ("bnb_int8", packed_made.int8)])
+def test_what_the_tests_pack_lies_in_the_files_as_the_tools_lay_it(form, packer):
+    """The codes, packed once more from what the tool's file says, in a matrix whose scales come out the same."""
+    with opened(form) as reader:
+        whole = reader.rows(matrix_of(reader), np.arange(64))
+    ours = packer("x.weight", whole)
+    with reader_of({name: np.ascontiguousarray(array) for name, array in ours.items()}) as reader:
+        again = reader.rows(matrix_of(reader), np.arange(64))
+    assert np.abs(again - whole).max() < np.abs(whole).max() * 0.01
+    name = next(name for name in ours if name.endswith(("qweight", "x.weight")))
+    assert alike(ours[name], load_file(FILES / f"{form}.safetensors")[name]) > 0.9
+
+
+def test_words_of_mlx_and_compressed_tensors_are_packed_as_they_pack_them():
+    stored = load_file(FILES / "mlx4.safetensors")
+    scales, biases = (stored[f"x.{name}"].repeat(32, axis=1) for name in ("scales", "biases"))
+    with opened("mlx4") as reader:
+        codes = np.round((reader.rows(matrix_of(reader), np.arange(64)) - biases) / scales).astype(int)
+    assert alike(packed_made.words(codes, 4), stored["x.weight"]) == 1
+    stored = load_file(FILES / "ct_int4.safetensors")
+    with opened("ct_int4") as reader:
+        whole = reader.rows(matrix_of(reader), np.arange(64))
+    codes = np.round(whole / stored["x.weight_scale"].repeat(32, axis=1)).astype(int) + 8
+    assert alike(packed_made.words(codes, 4), stored["x.weight_packed"]) == 1
+
+
+def alike(one, two):
+    """The share of their bytes that is the same."""
+    assert one.shape == two.shape and one.itemsize == two.itemsize
+    return (np.ascontiguousarray(one).view(np.uint8) == np.ascontiguousarray(two).view(np.uint8)).mean()
 
 
 # --- forms that shapes leave open

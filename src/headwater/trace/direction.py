@@ -18,6 +18,8 @@ UNDER_ROUNDING, MORE_THAN_ROUNDING = 0.6, 2.5
 """Between these shares of what rounding does to norms, it was rounding. A model trained by 3 % from its 4-bit form has
 .33; one trained by as much as the rounding itself cannot be told by this. The upper bound leaves room for files whose
 embeddings keep more bits than their layers."""
+FEW_VALUES = 5.0
+"""Bits a number of layers that lie on few values, scales included; embeddings beside them may keep 16."""
 _OTHER = {"a": "b", "b": "a"}
 
 
@@ -107,7 +109,7 @@ def _fewer_bits(evidence: Mapping[str, Evidence], side: str, bits: Mapping[str, 
                 lattice: Mapping[str, float]) -> Evidence:
     """`side` keeps fewer bits than the other: its rounded form, if the norms moved as far as such rounding moves them.
     Less: the other was trained, a little, from the rounded one. More: either was trained, and nothing is shown."""
-    other, share = _OTHER[side], change_by_rounding(evidence, bits[side])
+    other, share = _OTHER[side], change_by_rounding(evidence, bits_of_layers(evidence, side))
     places = {"bits": f"{bits[side]:.1f}", "more": f"{bits[other]:.1f}"}
     if share is None or share > MORE_THAN_ROUNDING or _signs_both_ways(evidence):
         return _clue("fewer bits", "weak", side, said(
@@ -120,6 +122,14 @@ def _fewer_bits(evidence: Mapping[str, Evidence], side: str, bits: Mapping[str, 
     return _clue("more bits", "weak" if lattice[other] > 0.9 else "moderate", other, said(
         "%(child)s keeps %(more)s bits a number and is nearer to the other than rounding to %(bits)s bits leaves two "
         "models.", child=other.upper(), **places))
+
+
+def bits_of_layers(evidence: Mapping[str, Evidence], side: str) -> float:
+    """Bits a number that the layers keep: the whole file's, or fewer where they alone lie on few values."""
+    precision = evidence["precision"].figures
+    bits, lattice, others = (float(precision[name] or 0) for name in (f"bits_{side}", f"lattice_{side}",
+                                                                      f"lattice_{_OTHER[side]}"))
+    return min(bits, FEW_VALUES) if lattice > 0.9 and others < 0.1 and bits < 12 else bits
 
 
 def change_by_rounding(evidence: Mapping[str, Evidence], bits: float) -> float | None:

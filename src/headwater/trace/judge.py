@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headwater.trace.compared import Compared
-from headwater.trace.direction import UNDER_ROUNDING, both_are_children, change_by_rounding, find_direction
+from headwater.trace.direction import (
+    UNDER_ROUNDING,
+    bits_of_layers,
+    both_are_children,
+    change_by_rounding,
+    find_direction,
+)
 from headwater.trace.evidence import shelf
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judgement import Direction, Evidence, Judgement, NullFigures, Verdict
@@ -193,7 +199,7 @@ def _same_weights(case: _Case) -> bool:
 def _as_rounded(case: _Case) -> bool:
     """Whether the norms moved as far as rounding moves them: a model trained a little from a form with many zeros turns
     signs one way too, because what was zero leaves it."""
-    share = change_by_rounding(case.evidence, min(case.figure("precision", f"bits_{side}") for side in "ab"))
+    share = change_by_rounding(case.evidence, min(bits_of_layers(case.evidence, side) for side in "ab"))
     return share is None or share >= UNDER_ROUNDING
 
 

@@ -14,6 +14,9 @@ from headwater.weights.packed.rows import PackedRows, Plain
 _FORMS = ((4, 64), (8, 64), (4, 32), (8, 32), (4, 128), (6, 64), (3, 64), (5, 64), (2, 64), (8, 128), (6, 32), (3, 32),
           (5, 32), (2, 32), (6, 128), (3, 128), (5, 128), (2, 128))
 """(bits, group), the commonest first."""
+NEAR_ZERO = 1 / 8
+"""MLX lays one step of every group on 0. Scale and bias, each rounded to 16 bits, leave it a little beside; which side
+that is says nothing. 8 bits of a bfloat16 scale leave it further off than this."""
 _FLOAT_FORMS = {(4, 32): ("MXFP4", "F4", "F8_E8M0"), (8, 32): ("MXFP8", "F8_E4M3", "F8_E8M0"),
                 (4, 16): ("NVFP4", "F4", "F8_E4M3")}
 """What such a form is called, the numbers, the scales."""
@@ -35,7 +38,7 @@ def find_mlx(files: Files, tensor: Tensor) -> Found | None:
         packed = PackedRows(whole._replace(dtype=name), bits, group, codes_of(number), factors)
     else:
         packed = PackedRows(whole, bits, group, np.arange(256, dtype=np.float32), Plain(flat(scales)),
-                            bias=Plain(flat(biases)))
+                            bias=Plain(flat(biases)), near_zero=NEAR_ZERO if bits < 8 else 0)
     return Found(packed, (scales.name, f"{stem}.biases"))
 
 

@@ -105,7 +105,8 @@ class PackedRows:
     """tensor: the matrix as it is told, (…, rows, columns), its bytes those of the codes.
 
     group: neighbours in a row that share a scale; across_rows: groups run on from row to row. table: what a code
-    stands for. order: the group of each column, where they are not neighbours (int32 in a tensor).
+    stands for. order: the group of each column, where they are not neighbours (int32 in a tensor). near_zero: share of
+    a scale below which a number is 0.
     """
 
     tensor: Tensor
@@ -119,6 +120,7 @@ class PackedRows:
     across_rows: bool = False
     order: Tensor | None = None
     times: float = 1.0
+    near_zero: float = 0.0
 
     def take(self, of: Of, numbers: np.ndarray, begin: int, end: int) -> np.ndarray:
         """float32 (len(numbers), end - begin): the numbers [begin, end) of chosen rows, counted through a stack."""
@@ -129,6 +131,8 @@ class PackedRows:
         found *= scale if self.times == 1 else scale * np.float32(self.times)
         if self.bias is not None:
             found += self._spread(self.bias, of, numbers, begin, end)
+        if self.near_zero:
+            found[np.abs(found) < np.abs(scale) * np.float32(self.near_zero)] = 0
         return found
 
     def _codes(self, of: Of, numbers: np.ndarray, begin: int, end: int) -> np.ndarray:
