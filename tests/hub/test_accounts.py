@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,25 @@ def test_the_throttle_holds_a_bounded_number_of_keys() -> None:
     assert len(throttle._tries) == KEYS_MAX
     with pytest.raises(Busy):
         throttle.enter(f"address {KEYS_MAX + 9}")
+
+
+def test_a13_a_name_nobody_has_takes_as_long_as_a_wrong_password(hub: Hub, owner: Actor,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    from argon2 import PasswordHasher
+
+    from headwater.hub import accounts
+
+    monkeypatch.setattr(accounts, "_hasher", PasswordHasher())  # as without tests
+    create_user(hub, owner, "alice", PASSWORD)
+
+    def taken(name: str) -> float:
+        began = time.process_time()
+        with pytest.raises(NotSignedIn):
+            sign_in(hub, name, "wrong password")
+        return time.process_time() - began
+
+    wrong, nobody = (min(taken(name) for _ in range(3)) for name in ("alice", "somebody-else"))
+    assert 0.6 < nobody / wrong < 1.6, (wrong, nobody)
 
 
 def test_a_name_nobody_has_is_not_written_to_the_audit_log(hub: Hub, owner: Actor) -> None:
