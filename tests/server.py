@@ -23,11 +23,12 @@ from typing import Any
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from record_samples import Clock
 
 from headwater.core.settings import load
 from headwater.core.types import Access, Actor, Kind, Repo
-from headwater.hub import Hub
+from headwater.hub import Hub, accounts
 from headwater.hub import repos as repo_verbs
 from headwater.hub.accounts import (
     create_org,
@@ -45,6 +46,8 @@ from headwater.storage.records import open_records
 
 HERE = Path(__file__).parent
 PASSWORD = "correct horse battery"
+# At argon2's own cost each password that a test sets takes 0.15 s of the processor.
+accounts._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 _fresh = itertools.count(1)
 
 

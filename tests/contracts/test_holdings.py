@@ -180,7 +180,7 @@ class Shelf:
             self.there.discard(digest)
 
 
-def run(*works, seconds=3.0):
+def run(*works, seconds=1.5):
     """Run works in threads until the time is over; each is called again and again. Their errors reach the test."""
     until, troubles = time.monotonic() + seconds, []
 
