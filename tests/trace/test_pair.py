@@ -91,7 +91,7 @@ def test_a_rotated_shuffled_copy_with_all_new_words_is_found_by_what_no_rotation
     judged = judge(print_of(base[1]), print_of(hidden), NULL)
     assert not judged.verdict.kin
     found = deepen(judged, compared(base[1], hidden, layers_to_compare(judged, 4, 4)))
-    assert (found.verdict, found.operation) == (Verdict.DESCENDS, "embeddings replaced")
+    assert (found.verdict, found.operation) == (Verdict.DESCENDS, "words or embeddings replaced")
     turning = {e.name: e for e in found.evidence}["turning"]
     assert turning.figures["held_out"] > 0.9 and turning.figures["layers"] == 2
 

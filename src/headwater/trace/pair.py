@@ -226,7 +226,7 @@ def deepen(judgement: Judgement, report: PairReport) -> Judgement:
     for name in ("all neurons", "turning", "aligned rows"):
         if not verdict.kin and name in by_name and by_name[name].strength in ("strong", "proof"):
             verdict, says = Verdict.DESCENDS, by_name[name].says
-            operations += ["embeddings replaced"] if name == "turning" else []
+            operations += ["words or embeddings replaced"] if name == "turning" else []
     return replace(judgement, verdict=verdict, direction=direction, says=says, evidence=evidence,
                    operation=", ".join(operations) or None)
 

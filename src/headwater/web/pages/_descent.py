@@ -84,6 +84,6 @@ def always_said(words: Words) -> list[str]:
           "show that. Answers to the same questions can show if one learnt from the other."),
         _("layers dropped"), _("layers doubled"), _("layers reordered"), _("neurons pruned"), _("stream narrowed"),
         _("split into experts"), _("permuted or rotated"), _("quantised"), _("embeddings replaced"),
-        _("vocabulary changed"), _("adapter merged"),
+        _("words or embeddings replaced"), _("vocabulary changed"), _("adapter merged"),
     ]
 
