@@ -59,8 +59,7 @@ def _pair(a: Fingerprint, b: Fingerprint) -> tuple[str, str] | None:
 def _profiled(print_: Fingerprint, pair: tuple[str, str] | None) -> list[LayerPrint]:
     if pair is None:
         return []
-    return [y for y in print_.layers if y.profiles(pair[0]) is not None and y.profiles(pair[1]) is not None
-            and len(y.rows)]
+    return [y for y in print_.layers if all(getattr(y, which) is not None for which in pair) and len(y.rows)]
 
 
 def agreement_table(first: list[LayerPrint], second: list[LayerPrint], pair: tuple[str, str]) -> np.ndarray:
