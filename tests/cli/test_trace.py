@@ -13,6 +13,7 @@ from huggingface_hub import HfApi
 from server import HubProcess
 
 sys.path.append(str(Path(__file__).parents[1] / "trace"))
+from disguises import new_embeddings
 from trace_made import made, noisy, permuted, rotated, save_gguf, save_hf
 
 KEYS = {"verdict", "direction", "agreement", "null", "layers", "evidence"}
@@ -95,6 +96,21 @@ def test_one_model_is_given_its_parent_among_all_of_the_hub(hw, models, hub, mon
     stranger = hw("trace", str(models / "child"), "--json").json
     assert stranger["parent"] in ("local/base", "local/child") and stranger["matches"][-1]["repo"] == "local/other"
     assert "local/base" in hw("trace", str(models / "child")).out
+
+
+def test_a_model_without_kin_is_compared_in_whole_before_it_is_said_to_have_none(hw, models, hub, monkeypatch,
+                                                                                 tmp_path):
+    api = HfApi(endpoint=hub.url, token=False)
+    words = save_hf(tmp_path / "hidden", permuted(rotated(new_embeddings(made(0)), seed=5)))
+    api.create_repo("local/hidden")
+    api.upload_folder(repo_id="local/hidden", folder_path=words)
+    monkeypatch.setenv("HEADWATER_URL", hub.url)
+    monkeypatch.delenv("HEADWATER_DATA")
+    said = hw("trace", "local/hidden", "--json").json
+    assert said["lineage"]["closest"]["repo"] in ("local/base", "local/child") and said["verdict"] == "descends"
+    assert said["null"]["kind"] == "whole files" and said["agreement"] > 0.9
+    said = hw("trace", "local/other")
+    assert "unrelated" in said.out and "Compared in whole, too, with local/" in said.err
 
 
 def test_a_model_of_another_hub_is_read_by_ranges_and_not_downloaded(hw, hub, models, monkeypatch, tmp_path):

@@ -77,11 +77,12 @@ def test_a_model_whose_words_are_all_new_and_whose_stream_was_turned_still_finds
 def test_a_stranger_is_compared_once_and_called_kin_of_nobody(world, folders):
     repos, said = push(world, folders, "base", "tuned", "wide", "stranger")
     assert said["look_closer"] is True
-    assert world.of(repos["stranger"]).closer == lineage.Closer(True, ())
+    waiting, = world.app.hub.jobs.list(state="queued", kind="trace-closer")[:1]
+    assert world.of(repos["stranger"]).closer == lineage.Closer(waiting.id, ())
     *_, found = run_waiting(world)
     assert found == {"compared": 1, "kin": False}  # one of the family, none of another width
     family = world.of(repos["stranger"])
-    assert family.closest is None and family.closer == lineage.Closer(False, ("local/base",))
+    assert family.closest is None and family.closer == lineage.Closer(None, ("local/base",))
     assert family.nearest_unrelated is not None
     said = world.read(repos["stranger"], again=True)
     assert "look_closer" not in said

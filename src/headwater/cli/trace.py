@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from headwater.cli._common import Common, note, plain, show_json, show_table
-from headwater.core.errors import BadInput
+from headwater.core.errors import BadInput, HeadwaterError
 
 if TYPE_CHECKING:
     from headwater.cli._hub import Door
@@ -86,8 +86,21 @@ def _family(model: str, common: Common) -> dict[str, Any]:
 
     with reach(common, work=True) as door:
         found = family_of(door, model, quiet=common.json)
+        if (found["closer"] or {}).get("job"):
+            _look_closer(door, found["closer"]["job"], common)
+            found = family_of(door, model, quiet=common.json)
     nearest = found["closest"] or found["nearest_unrelated"]
     return _summary(found["repo"], nearest, found["closest"] is not None) | {"lineage": found}
+
+
+def _look_closer(door: Door, job: str, common: Common) -> None:
+    """See the comparison of whole files to its end, which says more where no fingerprint is kin."""
+    from headwater.cli._job import see_through
+
+    try:
+        see_through(door, door.get(f"/api/headwater/jobs/{job}"), quiet=common.json)
+    except HeadwaterError as error:
+        note(f"Whole files were not compared: {error.message}")
 
 
 def _strangers(model: str, common: Common) -> dict[str, Any]:
@@ -167,6 +180,8 @@ def _show_family(found: dict[str, Any]) -> None:
     if nearest := family["nearest_unrelated"]:
         rows.append(("unrelated", nearest["repo"], nearest["verdict"], _share(nearest["agreement"]), ""))
     show_table(["", "model", "verdict", "#agreement", "declared"], rows, "Nothing here is kin to it.")
+    if compared := (family["closer"] or {}).get("compared"):
+        note(f"Compared in whole, too, with {', '.join(compared[:8])}: not kin.")
     for one in family["declared"]:
         note(f"The card declares {one['name']}: {one['state']}.")
     for conflict in family["duties"]["conflicts"]:

@@ -97,10 +97,10 @@ class Tie:
 
 @dataclass(frozen=True)
 class Closer:
-    """Of a model without kin by fingerprints (trace/closer.py). looking: whether it is being compared in whole with
-    others of its shape, or waits to be. compared: those it was compared with, as far as the viewer may read them."""
+    """Of a model without kin by fingerprints (trace/closer.py). job: the one that compares it in whole with others of
+    its shape, or waits to; None when none does. compared: those it was compared with that the viewer may read."""
 
-    looking: bool
+    job: str | None
     compared: tuple[str, ...]
 
 
@@ -152,7 +152,7 @@ def _closer(trace: Trace, viewer: Actor, kept: Kept) -> Closer | None:
     job = _job_of(trace, "trace-closer", {"fingerprint_id": kept.id}, ("running", "queued"))
     places = trace.records.places(trace.records.compared_with(kept.id), viewer)
     compared = tuple({place.fingerprint_id: place.repo.full_name for place in reversed(places)}.values())
-    return Closer(job is not None, tuple(sorted(compared))) if job is not None or compared else None
+    return Closer(job.id if job else None, tuple(sorted(compared))) if job is not None or compared else None
 
 
 def unread(trace: Trace, viewer: Actor, limit: int) -> list[str]:

@@ -119,10 +119,10 @@ class TieShown(BaseModel):
 
 
 class CloserShown(BaseModel):
-    """looking: whether whole files are being compared with those of models of its shape, or are to be. compared: the
+    """job: compares whole files with those of models of its shape, or waits to; null when none does. compared: the
     models that was done with."""
 
-    looking: bool
+    job: str | None
     compared: list[str]
 
 
