@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -16,13 +17,17 @@ from headwater.app import open_app
 from headwater.core.settings import load
 
 
-def main(data: str, flags: str) -> None:
+def tell(port: int) -> None:
+    print(port, flush=True)
+
+
+def main(data: str, flags: str, tell: Callable[[int], None] = tell) -> None:
     settings = load(Path(data), json.loads(flags))
     app = open_app(settings)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", settings.port))
-    print(listening.getsockname()[1], flush=True)
+    tell(listening.getsockname()[1])
     config = uvicorn.Config(app.http, log_level="warning", timeout_graceful_shutdown=5)
     uvicorn.Server(config).run(sockets=[listening])
 

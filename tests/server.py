@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from nursery import Forked, hub_environ, nursery
 from record_samples import Clock
 
 from headwater.core.settings import load
@@ -112,16 +113,11 @@ class HubProcess:
         self.data, self.flags = data, {"port": 0, "trace_uploads": 0, **flags}
         data.mkdir(parents=True, exist_ok=True)
         self.log = data.parent / f"{data.name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.url = ""
 
-    def start(self, **popen: Any) -> HubProcess:
-        argv = [self.PYTHON, self.PROGRAM, str(self.data), json.dumps(self.flags)]
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWATER_", "HF_"))}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, env=environ,
-                                            start_new_session=True, **popen)
-        port = self.process.stdout.readline().strip().decode()
+    def start(self) -> HubProcess:
+        port = self._begin()
         assert port, f"the hub did not start: {self.tail()}"
         self.url = f"http://127.0.0.1:{port}"
         for _ in range(200):
@@ -131,6 +127,17 @@ class HubProcess:
             assert self.process.poll() is None, self.tail()
             time.sleep(0.05)
         raise AssertionError(f"the hub does not answer: {self.tail()}")
+
+    def _begin(self) -> str:
+        """The port of a new process. Forked, unless it is of another program or another Python."""
+        if (self.PYTHON, self.PROGRAM) == (HubProcess.PYTHON, HubProcess.PROGRAM):
+            self.process, port = nursery().hub(self.data, self.flags, self.log)
+            return port
+        argv = [self.PYTHON, self.PROGRAM, str(self.data), json.dumps(self.flags)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, env=hub_environ(),
+                                            start_new_session=True)
+        return self.process.stdout.readline().strip().decode()
 
     def stop(self) -> int:
         """SIGTERM, as a service manager stops it; its exit status."""
@@ -148,7 +155,8 @@ class HubProcess:
 
     def _gone(self, seconds: float) -> int:
         status = self.process.wait(seconds)
-        self.process.stdout.close()
+        if isinstance(self.process, subprocess.Popen):
+            self.process.stdout.close()
         return status
 
     def __enter__(self) -> HubProcess:

@@ -11,65 +11,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from server import opened_hub
+from server import HubProcess, opened_hub
 from wire import Wire, file, header, lfs_file, line
 
 from headwater.hub.sweep import scrub
 
 KILLS = int(os.environ.get("HEADWATER_KILLS", "40"))
-FLAGS = {"port": 0, "sweep_every_s": 0, "sweep_grace_s": 0, "upload_seconds": 2, "part_bytes": 20_000}
+FLAGS = {"trace_uploads": 1, "sweep_every_s": 0, "sweep_grace_s": 0, "upload_seconds": 2, "part_bytes": 20_000}
 Files = dict[str, bytes]
-
-
-class Nursery:
-    def __init__(self, data: Path):
-        self.data, self.log = data, data.parent / "hub.log"
-        self._process = subprocess.Popen([sys.executable, str(Path(__file__).parents[1] / "hub_nursery.py")], text=True,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.pid = 0
-
-    def start(self) -> str:
-        """URL of a fresh hub on the data folder, once it answers."""
-        print(json.dumps({"data": str(self.data), "flags": FLAGS, "log": str(self.log)}), file=self._process.stdin,
-              flush=True)
-        born = json.loads(self._process.stdout.readline())
-        self.pid, url = born["pid"], f"http://127.0.0.1:{born['port']}"
-        assert httpx.get(url + "/healthz", timeout=30, verify=False).status_code == 200, self.log.read_text()[-3000:]
-        return url
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        while Path(f"/proc/{self.pid}").exists() if sys.platform == "linux" else _alive(self.pid):
-            time.sleep(0.001)
-
-    def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 class World:
@@ -219,26 +177,27 @@ def nothing_is_half(data: Path) -> None:
 
 
 @pytest.fixture
-def nursery(tmp_path: Path) -> Iterator[Nursery]:
-    made = Nursery(tmp_path / "data")
+def server(tmp_path: Path) -> Iterator[HubProcess]:
+    made = HubProcess(tmp_path / "data", **FLAGS)
     yield made
-    made.close()
+    if made.process:
+        made.kill()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 6 * KILLS)
-def test_f01_killed_at_any_moment_the_hub_shows_nothing_half_and_loses_nothing_it_told(nursery: Nursery) -> None:
+def test_f01_killed_at_any_moment_the_hub_shows_nothing_half_and_loses_nothing_it_told(server: HubProcess) -> None:
     world, dice = World(1), random.Random(2)
     for round_number in range(KILLS):
-        with Wire(nursery.start()) as wire:
+        with Wire(server.start().url) as wire:
             world.check(wire)
-            killer = threading.Timer(dice.choice([0.02, 0.1, 0.3]) * dice.random(), nursery.kill)
+            killer = threading.Timer(dice.choice([0.02, 0.1, 0.3]) * dice.random(), server.kill)
             killer.start()
             with contextlib.suppress(httpx.TransportError):
                 world.work(wire)
             killer.join()
         if round_number % 10 == 9:
-            nothing_is_half(nursery.data)
-    with Wire(nursery.start()) as wire:
+            nothing_is_half(server.data)
+    with Wire(server.start().url) as wire:
         world.check(wire)
-        assert "Traceback" not in nursery.log.read_text(), nursery.log.read_text()[-3000:]
+        assert "Traceback" not in server.log.read_text(), server.log.read_text()[-3000:]
