@@ -11,6 +11,7 @@ from dataclasses import replace
 from headwater.trace.adapters import Fit, fit, rows_alike
 from headwater.trace.grown_on import grown_on
 from headwater.trace.judgement import Direction, Evidence, Judgement, Verdict
+from headwater.trace.kept_whole import KEPT, kept_whole
 from headwater.trace.reader import Reader
 from headwater.trace.roles import Roles
 from headwater.trace.said import said, sentences
@@ -23,14 +24,15 @@ Side = tuple[Reader, Roles]
 def adapter_evidence(a: Side, b: Side) -> tuple[Evidence, ...]:
     """Of two models of which one or both are adapters."""
     if a[1].adapter and b[1].adapter:
-        change = compare_changes(a[0], a[1].adapter, b[0], b[1].adapter)
+        change = compare_changes(a[0], a[1].changes, b[0], b[1].changes)
         return (change.as_evidence(),) if change is not None else ()
     (adapter, roles), (base, _) = (a, b) if a[1].adapter else (b, a)
     fits = fit(roles, base.header, base.columns)
     found = [_fits(fits)]
     targets = [t for t in fits.targets if rows_alike(t.name, adapter.header, base.header)]
     grown = grown_on(adapter, base, targets) if targets else None
-    return tuple(found if grown is None else [*found, grown.as_evidence()])
+    whole = kept_whole(adapter, roles.kept, base)
+    return (*found, *([] if grown is None else [grown.as_evidence()]), *([] if whole is None else [whole]))
 
 
 def _fits(found: Fit) -> Evidence:
@@ -52,6 +54,8 @@ def deepen_adapter(judgement: Judgement, evidence: tuple[Evidence, ...]) -> Judg
     deeper = replace(judgement, evidence=judgement.evidence + evidence)
     if grown is not None and grown.strength == "proof":
         return _trained_on(deeper, grown)
+    if KEPT in named and named[KEPT].strength == "strong":
+        return _carries(deeper, named[KEPT])
     if fits.figures["fits"] == 0:
         return replace(deeper, verdict=Verdict.UNRELATED,
                        says=said("The adapter does not fit the model. %(fits)s", fits=fits.says))
@@ -70,6 +74,15 @@ def _trained_on(deeper: Judgement, grown: Evidence) -> Judgement:
         deeper, verdict=Verdict.ADAPTER, direction=direction, direction_evidence=(clue,), says=said(
             "The adapter was trained on this model, or on kin of it whose neurons stand in the same order. %(grown)s",
             grown=grown.says), would_change=said("Which of several kin it was trained on is not shown by this."))
+
+
+def _carries(deeper: Judgement, whole: Evidence) -> Judgement:
+    side = "a" if _form(deeper, "a") == "adapter" else "b"
+    direction: Direction = "a-from-b" if side == "a" else "b-from-a"
+    return replace(deeper, verdict=Verdict.ADAPTER, direction=direction, direction_evidence=(
+        Evidence(KEPT, "strong", whole.says, {"child": side}),), says=said(
+            "The adapter carries matrices of this model, or of kin of it, whole. %(whole)s", whole=whole.says),
+        would_change=said("Which of several kin it was trained on is not shown by this."))
 
 
 def _form(judgement: Judgement, side: str) -> object:

@@ -1,7 +1,7 @@
-"""What an adapter changes: each of its low-rank pairs beside the tensor of a base that it belongs to.
+"""What an adapter changes: each of its changes beside the tensor of a base that it belongs to.
 
 Names are spelled in many ways (PEFT, kohya, ComfyUI, GGUF), so they are compared by their pieces from the end, as far
-as these still name one tensor only; the shapes must fit. Reads no numbers but an adapter's own, and judges nothing.
+as these still name one tensor only; the shapes must fit. Reads no numbers and judges nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from headwater.trace.reader import Reader
+from headwater.trace.changes import Change
 from headwater.trace.roles import Matrix, Roles
 from headwater.weights.header import Header, Tensor
 
@@ -30,18 +30,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Target:
-    """A matrix of the base, its neurons or outputs as rows (out, in), and what is added to it: up (out, r) @ down (r,
-    in). name: in one spelling, with dots."""
+    """A matrix of the base, its neurons or outputs as rows (out, in), and what is added to it. name: in one spelling,
+    with dots. first: where in the change the matrix's rows begin, where the matrix is a part of a fused one."""
 
     name: str
     matrix: Matrix
-    down: Tensor
-    up: Tensor
+    change: Change
+    first: int = 0
 
 
 @dataclass(frozen=True)
 class Fit:
-    """targets: pairs that fit a tensor of the base. misfits: pairs whose tensor has another shape. of: all pairs."""
+    """targets: changes that fit a tensor of the base. misfits: those whose tensor has another shape. of: all."""
 
     targets: tuple[Target, ...]
     misfits: int
@@ -112,30 +112,22 @@ class Named(ByEnd[Tensor]):
 
 
 def fit(adapter: Roles, base: Header, columns: frozenset[str] = frozenset()) -> Fit:
-    """The adapter's pairs beside the base's tensors."""
+    """The adapter's changes beside the base's tensors."""
     named, targets, misfits = Named(base, columns), [], 0
-    for down, up in adapter.adapter[:MAX_TARGETS]:
-        name = stem_of(down.name)
-        matrix = named.matrix(name, (up.shape[0], down.shape[1]))
+    for change in adapter.changes[:MAX_TARGETS]:
+        name = stem_of(change.down.name)
+        matrix = named.matrix(name, change.shape)
         if matrix is not None:
-            targets.append(Target(name, matrix, down, up))
+            targets.append(Target(name, matrix, change))
         else:
             misfits += named.find(name) is not None
-    return Fit(tuple(targets), misfits, len(adapter.adapter))
+    return Fit(tuple(targets), misfits, len(adapter.changes))
 
 
 def rows_alike(name: str, one: Header, two: Header) -> bool:
     """Whether rows of one number correspond in the two files, as far as their forms tell: llama.cpp keeps those of
     queries and keys in another order. name: as `spelled` has it."""
     return (one.format == "gguf") == (two.format == "gguf") or _ROTARY.search(name) is None
-
-
-def factors(reader: Reader, target: Target, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (out or chosen rows, r), (r, in); numbers that are none as zeros."""
-    chosen = np.arange(target.up.shape[0]) if rows is None else rows
-    up = reader.rows(Matrix(target.up), chosen)
-    down = reader.rows(Matrix(target.down), np.arange(target.down.shape[0]))
-    return np.nan_to_num(up, posinf=0, neginf=0), np.nan_to_num(down, posinf=0, neginf=0)
 
 
 def evenly(count: int, most: int) -> np.ndarray:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.core.errors import BadInput
-from headwater.trace.adapters import Named, Target, evenly, factors, fit, rows_alike, spelled
+from headwater.trace.adapters import Named, Target, evenly, fit, rows_alike, spelled
+from headwater.trace.change_rows import rows_of
 from headwater.trace.merges import PART
 from headwater.trace.reader import Reader
 from headwater.trace.roles import Matrix, find_roles
@@ -57,7 +58,7 @@ def find_applied(child: Reader, base: Reader, adapters: Sequence[tuple[str, Read
         first, second = (np.nan_to_num(reader.rows(one, numbers).astype(np.float64), posinf=0, neginf=0)
                          for reader, one in ((base, matrix), (child, same)))
         whole += float(np.vdot(first, first))
-        rows = [(second - first).ravel(), *(_product(reader, found.get(matrix.tensor.name), numbers, first.size)
+        rows = [(second - first).ravel(), *(_added(reader, found.get(matrix.tensor.name), numbers, first)
                                             for (_, reader), found in zip(adapters, targets, strict=True))]
         products += np.array([[float(x @ y) for y in rows] for x in rows])
     return _solve(products, whole, [name for name, _ in adapters])
@@ -73,12 +74,11 @@ def _matrices(base: Reader, targets: Sequence[dict[str, Target]]) -> list[Matrix
     return list(found.values())
 
 
-def _product(adapter: Reader, target: Target | None, numbers: np.ndarray, size: int) -> np.ndarray:
-    """The same rows of up @ down; zeros where the adapter leaves the matrix as it is."""
+def _added(adapter: Reader, target: Target | None, numbers: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """What is added to these rows of the base; zeros where the adapter leaves the matrix as it is."""
     if target is None:
-        return np.zeros(size)
-    up, down = factors(adapter, target, numbers)
-    return (up.astype(np.float64) @ down).ravel()
+        return np.zeros(base.size)
+    return rows_of(adapter, target.change, numbers, base.astype(np.float32)).astype(np.float64).ravel()
 
 
 def _solve(products: np.ndarray, whole: float, names: Sequence[str]) -> Applied:

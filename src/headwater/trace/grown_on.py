@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from headwater.stats.counts import binomial_tail
-from headwater.trace.adapters import Named, Target, evenly, factors
+from headwater.trace.adapters import Named, Target, evenly
+from headwater.trace.change_rows import written
 from headwater.trace.evidence.aligned import LINE
 from headwater.trace.judgement import Evidence
 from headwater.trace.reader import Reader
@@ -160,7 +161,7 @@ def _beats(adapter: Reader, base: Reader, unit: _Unit, rng: np.random.Generator)
     likeness = np.zeros(len(orders))
     for part in unit.parts:
         table = _table(base, part, unit.repeat, numbers)
-        mine = _centred(_centred(factors(adapter, part.target, numbers)[0], unit=False))
+        mine = _centred(_centred(written(adapter, part.target.change, numbers + part.target.first), unit=False))
         found = np.array([float(np.vdot(mine[order], table @ mine[order])) for order in orders])
         likeness += found / max(float(found[1:].std()), 1e-30)
     return bool(likeness[0] > likeness[1:].max())

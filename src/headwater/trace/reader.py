@@ -25,6 +25,7 @@ from headwater.weights.tokens import Tokens
 
 OpenFile = Callable[[str], Source]
 MAX_CONFIG = 1 << 20
+CONFIGS = ("config.json", "adapter_config.json")
 MAX_INDEX = 25_000_000
 BLOCK_NUMBERS = 1 << 17
 """Of a block that is only summed up: half a megabyte of float32 stays in a core's cache."""
@@ -77,7 +78,7 @@ def other_models(files: Mapping[str, int]) -> list[str]:
 
 class Reader:
     """A context manager. header: all tensors. tokens: None where the files hold none. columns: names of tensors stored
-    as (in, out). total: bytes of the model's files. config: config.json, or {}."""
+    as (in, out). total: bytes of the model's files. config: config.json, or else adapter_config.json, or {}."""
 
     def __init__(self, open_file: OpenFile, files: Mapping[str, int]):
         self._stack, self._open_file = ExitStack(), open_file
@@ -185,12 +186,13 @@ class Reader:
         return source.read(0, source.size)
 
     def _read_config(self) -> dict[str, object]:
-        if "config.json" not in self._files:
+        path = next((path for path in CONFIGS if path in self._files), None)
+        if path is None:
             return {}
         try:
-            config = json.loads(self._whole("config.json", MAX_CONFIG))
+            config = json.loads(self._whole(path, MAX_CONFIG))
         except (ValueError, RecursionError) as error:
-            raise CorruptFile(f"config.json cannot be read: {error}.") from None
+            raise CorruptFile(f"{path} cannot be read: {error}.") from None
         return config if isinstance(config, dict) else {}
 
     def _read_tokens(self) -> Tokens | None:

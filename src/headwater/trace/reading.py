@@ -19,6 +19,7 @@ from typing import Any
 
 from headwater.core.errors import CorruptFile
 from headwater.trace.fingerprint import MAX_BYTES
+from headwater.trace.reader import CONFIGS
 from headwater.weights.tokens import FILES as TOKEN_FILES
 from headwater.weights.tokens import MAX_BYTES as MAX_TOKENIZER
 
@@ -58,7 +59,7 @@ def model_files(files: Mapping[str, ModelFile]) -> dict[str, ModelFile]:
     if not any(name.lower().endswith(_WEIGHTS) and not name.startswith(_NO_WEIGHTS) for name in names.values()):
         return {}
     kept = {path: file for path, file in files.items()
-            if names[path].lower().endswith((*_WEIGHTS, *_BESIDE)) or path in ("config.json", *TOKEN_FILES)}
+            if names[path].lower().endswith((*_WEIGHTS, *_BESIDE)) or path in (*CONFIGS, *TOKEN_FILES)}
     return dict(sorted(kept.items())[:MAX_FILES])
 
 
@@ -73,7 +74,7 @@ def folder_files(path: Path) -> dict[str, ModelFile]:
     if path.is_dir():
         found = {str(p.relative_to(path)): p for p in sorted(path.rglob("*")) if p.is_file()}
     else:
-        beside = (path.parent / name for name in ("config.json", *TOKEN_FILES))
+        beside = (path.parent / name for name in (*CONFIGS, *TOKEN_FILES))
         found = {p.name: p for p in (path, *beside) if p.is_file()}
         if path.suffix == ".gguf":
             found = {path.name: path}

@@ -13,11 +13,12 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from headwater.trace.changes import Change, find_changes, find_kept
 from headwater.weights.header import Header, Tensor
 
 MAX_EXPERTS = 4_096
@@ -33,7 +34,6 @@ _GAINS = (r"pre_feedforward|ffn_norm|pre_ff|ln_2|norm_2|norm2|mlp_norm|ffn_layer
 _FIRST = re.compile(r"input_layer_?norm|ln_1|attn_norm|ln_attn", re.I)
 _AFTER = re.compile(r"output\.layer_?norm|attn_output_norm|layer_output_norm|output_norm", re.I)
 _BIAS = re.compile(r"(bias|beta)$", re.I)
-_LORA = re.compile(r"lora_?[ab]|lokr|hada|lora_(up|down)|lora_embedding", re.I)
 
 
 class Matrix(NamedTuple):
@@ -93,7 +93,8 @@ class Roles:
     """width: of the stream. embedding, head: None if not found; a tied head is no tensor.
 
     found_by: "names" where numbers in names told the layers, "order" where the order of the file did, "none" where no
-    MLP was found. passed: how many tensors have no role. adapter: pairs of low-rank matrices instead of layers.
+    MLP was found. passed: how many tensors have no role. changes: what an adapter has instead of layers. kept: whole
+    matrices that it carries beside them.
     """
 
     width: int
@@ -102,14 +103,21 @@ class Roles:
     layers: tuple[Layer, ...]
     found_by: Literal["names", "order", "none"]
     passed: int
-    adapter: tuple[tuple[Tensor, Tensor], ...] = field(default=())
+    changes: tuple[Change, ...] = ()
+    kept: tuple[Tensor, ...] = ()
+
+    @property
+    def adapter(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """(down, up) of every change: their shapes, whatever they are factored into."""
+        return tuple((change.down, change.up) for change in self.changes)
 
 
 def find_roles(header: Header, tokens: int | None = None, columns: frozenset[str] = frozenset()) -> Roles:
     """tokens: how many the tokenizer has, if known. columns: names of tensors stored as (in, out)."""
-    pairs = _adapter_pairs(header.tensors)
-    if pairs:
-        return Roles(0, None, None, (), "names", len(header.tensors) - 2 * len(pairs), pairs)
+    changes = find_changes(header.tensors)
+    if changes:
+        kept, used = find_kept(header.tensors, changes), sum(change.tensors for change in changes)
+        return Roles(0, None, None, (), "names", len(header.tensors) - used - len(kept), changes, kept)
     tables, width = _tables(header.tensors, tokens)
     embedding, head = _embedding_and_head(tables, width, columns)
     taken = {table.name for table in tables}
@@ -402,21 +410,3 @@ def _centred(group: list[Tensor], norm: Tensor | None) -> bool:
         return False
     stem = re.sub(r"(weight|gamma|scale)$", "", norm.name)
     return any(t.elements == norm.elements and t.name in (f"{stem}bias", f"{stem}beta") for t in group)
-
-
-# --- adapters
-
-
-def _adapter_pairs(tensors: Sequence[Tensor]) -> tuple[tuple[Tensor, Tensor], ...]:
-    """(A, B) of every low-rank pair: A (r, in), B (out, r). Empty unless they make up the file."""
-    named = [t for t in tensors if _LORA.search(t.name) and len(t.shape) == 2]
-    if len(named) < 2 or len(named) * 2 < len(tensors):
-        return ()
-    downs: dict[str, Tensor] = {}
-    ups: dict[str, Tensor] = {}
-    for tensor in named:
-        stem = re.sub(r"lora_?(embedding_)?(a|b|up|down)(?![a-z])", "lora", tensor.name, flags=re.I)
-        is_a = re.search(r"lora_?(embedding_)?(a|down)(?![a-z])", tensor.name, re.I)
-        (downs if is_a else ups)[stem] = tensor
-    return tuple((downs[stem], ups[stem]) for stem in sorted(downs)
-                 if stem in ups and downs[stem].shape[0] == ups[stem].shape[1])

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.trace.adapters import ByEnd, evenly, stem_of
+from headwater.trace.change_rows import halves_of, rows_of
+from headwater.trace.changes import Change
 from headwater.trace.judgement import Evidence
 from headwater.trace.reader import Reader
-from headwater.trace.roles import Matrix
 from headwater.trace.said import said
-from headwater.weights.header import Tensor
 
 SAME = 0.999
 LINE = 0.5
 """Cosine from which two adapters are of one training. Two of one base, trained apart on the same data, reach .12
 (docs/design/028-adapters.md)."""
-MOST = 256
+MOST, ROWS = 256, 64
 
 
 @dataclass(frozen=True)
-class Change:
+class Compared:
     """cosine: of the changes to the matrices both change, times their share of all. scale: b's size over a's. both: how
     many these are, of the greater count."""
 
@@ -43,26 +43,30 @@ class Change:
             figures)
 
 
-def compare_changes(a: Reader, pairs_a: Sequence[tuple[Tensor, Tensor]], b: Reader,
-                    pairs_b: Sequence[tuple[Tensor, Tensor]]) -> Change | None:
-    """Pairs (down, up) as roles have them. None where no matrix of one name and shape is changed by both."""
-    theirs = ByEnd((stem_of(down.name), (down, up)) for down, up in pairs_b)
-    both = [((down, up), other) for down, up in pairs_a if (other := theirs.find(stem_of(down.name))) is not None
-            and other[0].shape[1] == down.shape[1] and other[1].shape[0] == up.shape[0]]
+def compare_changes(a: Reader, of_a: Sequence[Change], b: Reader, of_b: Sequence[Change]) -> Compared | None:
+    """None where no matrix of one name and shape is changed by both. DoRA's lengths, which say nothing without a base,
+    are left out."""
+    theirs = ByEnd((stem_of(change.down.name), change) for change in of_b)
+    both = [(change, other) for change in of_a if (other := theirs.find(stem_of(change.down.name))) is not None
+            and other.shape == change.shape]
     if not both:
         return None
-    products, of = np.zeros((2, 2)), max(len(pairs_a), len(pairs_b))
+    products, of = np.zeros((2, 2)), max(len(of_a), len(of_b))
     for n in evenly(len(both), MOST):
-        halves = [_halves(reader, *pair) for reader, pair in zip((a, b), both[n], strict=True)]
-        products += [[float(np.vdot(up.T @ other_up, down @ other_down.T)) for other_down, other_up in halves]
-                     for down, up in halves]
+        products += _products(a, b, *both[n])
     sizes = np.sqrt(np.maximum(np.diag(products), 1e-60))
     cosine = float(products[0, 1] / (sizes[0] * sizes[1])) * len(both) / of
-    return Change(cosine, float(sizes[1] / sizes[0]), len(both), of)
+    return Compared(cosine, float(sizes[1] / sizes[0]), len(both), of)
 
 
-def _halves(reader: Reader, down: Tensor, up: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """float64 (r, in), (out, r)."""
-    found = [np.nan_to_num(reader.rows(Matrix(t), np.arange(t.shape[0])).astype(np.float64), posinf=0, neginf=0)
-             for t in (down, up)]
-    return found[0], found[1]
+def _products(a: Reader, b: Reader, one: Change, two: Change) -> np.ndarray:
+    """float64 (2, 2): the products of the changes with each other and themselves; of changes that are no plain
+    product of two halves, of ROWS of their rows."""
+    if one.kind == two.kind == "lora":
+        halves = [halves_of(reader, change, np.arange(change.shape[0])) for reader, change in ((a, one), (b, two))]
+        wide = [(up.astype(np.float64), down.astype(np.float64)) for up, down in halves]
+        return np.array([[float(np.vdot(up.T @ other_up, down @ other_down.T)) for other_up, other_down in wide]
+                         for up, down in wide])
+    numbers = evenly(one.shape[0], ROWS)
+    rows = [rows_of(reader, change, numbers).astype(np.float64) for reader, change in ((a, one), (b, two))]
+    return np.array([[float(np.vdot(x, y)) for y in rows] for x in rows])
