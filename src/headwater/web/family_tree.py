@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Literal
 
 WIDTH, HEIGHT = 208, 62
-GAP, WIDE_GAP, RISE, MARGIN = 26, 134, 74, 14
+GAP, WIDE_GAP, RISE, MARGIN = 26, 190, 74, 14
 """Between neighbours; between neighbours with a line from one to the other; between rows; around it all."""
 ROW = 14
 """Boxes in a row; those that find no place are counted."""
@@ -66,12 +66,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """path: of an SVG path. x, y: where its label stands, in the middle."""
+    """path: of an SVG path. x, y: where its label of one line stands, in the middle; `below`: where a second line of it
+    does."""
 
     tie: Tie
     path: str
     x: float
     y: float
+    below: float
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,14 @@ def draw(members: Sequence[Member], ties: Sequence[Tie], centre: str, beside: Me
     by_name = {member.name: member for member in members}
     ties = [t for t in ties if t.parent in by_name and t.child in by_name and t.parent != t.child]
     rows, left_out = _rows(_levels(by_name, ties, centre), ties, centre)
-    open_pairs = {frozenset((t.parent, t.child)) for t in ties if t.order == "open"}
+    tied = {frozenset((t.parent, t.child)) for t in ties}
     own = next((n for n, row in enumerate(rows) if centre in row), 0)
     boxes, drop = [], 0.0
     for number, row in enumerate(rows):
-        places = _spread(row, open_pairs)
+        places = _spread(row, tied)
         boxes += [Box(by_name[name], x, MARGIN + number * (HEIGHT + RISE) + drop) for name, x in zip(row, places,
                                                                                                   strict=True)]
-        drop += 34 if _skips(row, open_pairs) else 0  # room for the arcs under a row
+        drop += 34 if _skips(row, tied) else 0  # room for the arcs under a row
     if beside is not None and rows:
         mine = [b for b in boxes if b.member.name in rows[own]]
         boxes.append(Box(beside, max(b.x for b in mine) + WIDTH + 2 * GAP, mine[0].y))
@@ -127,7 +129,23 @@ def _levels(by_name: Mapping[str, Member], ties: Sequence[Tie], centre: str) -> 
             if other not in levels:
                 levels[other] = levels[name] + step
                 todo.append(other)
-    return levels | {name: 0 for name in by_name if name not in levels}
+    return _parents_above(levels | {name: 0 for name in by_name if name not in levels}, ties)
+
+
+def _parents_above(levels: dict[str, int], ties: Sequence[Tie]) -> dict[str, int]:
+    """The same with every parent above its children, where several ways of unlike length lead to one of them: above the
+    centre parents move up, below it children down. Orders that run in a circle end with the rounds."""
+    ordered = [tie for tie in ties if tie.order != "open"]
+    for _ in levels:
+        wrong = [tie for tie in ordered if levels[tie.parent] >= levels[tie.child]]
+        if not wrong:
+            break
+        for tie in wrong:
+            if levels[tie.child] <= 0:
+                levels[tie.parent] = min(levels[tie.parent], levels[tie.child] - 1)
+            else:
+                levels[tie.child] = max(levels[tie.child], levels[tie.parent] + 1)
+    return levels
 
 
 def _rows(levels: Mapping[str, int], ties: Sequence[Tie], centre: str) -> tuple[list[list[str]], int]:
@@ -178,17 +196,17 @@ def _side_by_side(row: Sequence[str], ties: Sequence[Tie], centre: str) -> list[
     return found
 
 
-def _spread(row: Sequence[str], open_pairs: set[frozenset[str]]) -> list[float]:
+def _spread(row: Sequence[str], tied: set[frozenset[str]]) -> list[float]:
     """Left edges of a row's boxes, around 0."""
     places = [0.0]
     for one, two in pairwise(row):
-        places.append(places[-1] + WIDTH + (WIDE_GAP if frozenset((one, two)) in open_pairs else GAP))
+        places.append(places[-1] + WIDTH + (WIDE_GAP if frozenset((one, two)) in tied else GAP))
     middle = (places[-1] + WIDTH) / 2
     return [x - middle for x in places]
 
 
-def _skips(row: Sequence[str], open_pairs: set[frozenset[str]]) -> bool:
-    return any(frozenset((one, two)) in open_pairs for n, one in enumerate(row) for two in row[n + 2:])
+def _skips(row: Sequence[str], tied: set[frozenset[str]]) -> bool:
+    return any(frozenset((one, two)) in tied for n, one in enumerate(row) for two in row[n + 2:])
 
 
 def _moved(boxes: Sequence[Box], ties: Sequence[Tie], centre: str, left_out: int) -> Drawing:
@@ -198,7 +216,7 @@ def _moved(boxes: Sequence[Box], ties: Sequence[Tie], centre: str, left_out: int
     by_name = {b.member.name: b for b in placed}
     lines = tuple(_line(t, by_name[t.parent], by_name[t.child], placed) for t in ties
                   if t.parent in by_name and t.child in by_name)
-    arcs = [line.y for line in lines]
+    arcs = [line.below for line in lines]
     return Drawing(max(b.x for b in placed) + WIDTH + MARGIN,
                    max([b.y + HEIGHT for b in placed] + arcs) + MARGIN, placed, lines,
                    by_name[centre].middle, left_out)
@@ -211,14 +229,14 @@ def _line(tie: Tie, parent: Box, child: Box, boxes: Sequence[Box]) -> Line:
         bend = (start + end) / 2
         # The label stands at the end that has fewer lines of its own: the child's, seen from the middle of the tree.
         at = lower.middle if lower is child else upper.middle
+        y = bend + (14 if at != parent.middle else 4)
         return Line(tie, f"M{upper.middle:g} {start:g}C{upper.middle:g} {bend:g} {lower.middle:g} {bend:g} "
-                         f"{lower.middle:g} {end:g}", (at * 2 + parent.middle) / 3 if at != parent.middle else at,
-                    bend + (14 if at != parent.middle else 4))
+                         f"{lower.middle:g} {end:g}", (at * 2 + parent.middle) / 3, y - 8, y + 7)
     one, two = sorted((parent, child), key=lambda b: b.x)
     between = any(one.x < b.x < two.x and b.y == one.y for b in boxes)
     if not between:
         y = one.y + HEIGHT / 2
-        return Line(tie, f"M{one.x + WIDTH:g} {y:g}H{two.x:g}", (one.x + WIDTH + two.x) / 2, y - 8)
+        return Line(tie, f"M{one.x + WIDTH:g} {y:g}H{two.x:g}", (one.x + WIDTH + two.x) / 2, y - 8, y + 17)
     y = one.y + HEIGHT
     return Line(tie, f"M{one.middle:g} {y:g}C{one.middle:g} {y + 44:g} {two.middle:g} {y + 44:g} {two.middle:g} {y:g}",
-                (one.middle + two.middle) / 2, y + 38)
+                (one.middle + two.middle) / 2, y + 30, y + 45)
