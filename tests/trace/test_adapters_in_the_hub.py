@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import httpx
 import pytest
 from adapters_made import adapter_files, merged, model_files, trained
 from server import HubProcess
@@ -44,3 +45,8 @@ def test_an_adapter_and_its_base_find_each_other_and_what_it_was_merged_into_is_
     assert told == {"local/base-0": ("merge", 1.0), "local/lora": ("merge", pytest.approx(0.7, abs=0.01))}, child
     assert "adapters merged into it" in child["parents"][0]["judgement"]["says"]
     assert child["nearest_unrelated"]["repo"] == "local/base-1"
+    assert [r["repo"] for r in read(hub, "lora")["parents"] if r["direct"]] == ["local/base-0"]
+    page = httpx.get(f"{hub.url}/local/chat/trace/local/base-0", headers={"accept": "text/html"}).text
+    assert "local/chat is a merge, and local/base-0 is in it." in page
+    page = httpx.get(f"{hub.url}/local/chat/lineage", headers={"accept": "text/html"}).text
+    assert "base_model:\n- local/base-0\n- local/lora\nbase_model_relation: merge" in page

@@ -182,7 +182,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
     found = [(e, _relative(repo, kept, e, places, merges)) for e in mixing.laid_over(trace, edges, names)
              if (places := stands.get(e.b_id if e.a_id == kept.id else e.a_id))]
     tree = _grown(trace, found, merges)
-    found = [(e, _placed(kept, e, r, tree)) for e, r in found]
+    found = _of_one_base(trace, [(e, _placed(kept, e, r, tree)) for e, r in found], names)
     kin = sorted((r for e, r in found if e.kin), key=_nearness)
     parents, closest = tuple(r for r in kin if r.order == "parent"), _closest(kin)
     named = {name.lower() for name, _ in bases_of(repo.card)}
@@ -191,7 +191,7 @@ def lineage_of(trace: Trace, viewer: Actor, repo: Repo, revision: Oid) -> Family
         tuple(r for r in kin if r.order == "open"), same, closest,
         _declared(trace, viewer, repo, kept, found),
         tuple(r.repo for r in parents if not named & {n.lower() for n in (r.repo, *r.also)}),
-        min((r for e, r in found if not e.kin), key=_nearness, default=None),
+        min((r for e, r in found if not e.kin and e.verdict != Verdict.CANNOT_TELL), key=_nearness, default=None),
         duties_of(_licence(repo), [(r.repo, _licence(p)) for r in _ancestors(kin) for p in _repos_named(stands, r)],
                   repo.name),
         _offer(parents, closest, named), disputes_of(trace, viewer, repo),
@@ -226,6 +226,27 @@ def _placed(kept: Kept, edge: Edge, relative: Relative, tree: Tree | None) -> Re
     if branch.order == "tree" and relative.order == "open":
         return replace(relative, order="child" if branch.parent == me else "parent", order_by="tree")
     return relative
+
+
+def _of_one_base(trace: Trace, found: list[tuple[Edge, Relative]],
+                 names: Mapping[int, str]) -> list[tuple[Edge, Relative]]:
+    """The same with each adapter next to one of the models it fits. A family has its neurons in one order, so what was
+    made for one member fits them all: the one that was here first stands for them, or the one its card names."""
+    bases = {_child_of(e): set[int]() for e, _ in found if e.verdict == Verdict.ADAPTER}
+    for e in trace.records.edges(bases) if bases else ():
+        if e.verdict == Verdict.ADAPTER and _child_of(e) in bases and _parent_of(e) in names:
+            bases[_child_of(e)].add(_parent_of(e))
+    named = {_child_of(e): _parent_of(e) for e, r in found if e.verdict == Verdict.ADAPTER and r.declared}
+    return [(e, replace(r, direct=_parent_of(e) == named.get(_child_of(e), min(bases[_child_of(e)])))
+             if e.verdict == Verdict.ADAPTER else r) for e, r in found]
+
+
+def _child_of(edge: Edge) -> int:
+    return edge.b_id if edge.direction == "b-from-a" else edge.a_id
+
+
+def _parent_of(edge: Edge) -> int:
+    return edge.a_id if edge.direction == "b-from-a" else edge.b_id
 
 
 def _ties(repo: Repo, kept: Kept, found: list[tuple[Edge, Relative]], tree: Tree | None,
@@ -401,6 +422,21 @@ def judge_pair(trace: Trace, first: tuple[Repo, Oid], second: tuple[Repo, Oid]) 
 
     bodies = [fingerprint_of(trace, repo, revision) for repo, revision in (first, second)]
     return judge(Fingerprint.from_bytes(bodies[0]), Fingerprint.from_bytes(bodies[1]), trace.null)
+
+
+def with_proof(trace: Trace, viewer: Actor, ends: tuple[int, int], judgement: Judgement) -> Judgement:
+    """The judgement of two fingerprints, A's and B's, as that of a merge and one of its parts where the files of all
+    have proved it and the viewer may read every part."""
+    from headwater.trace.work import finite
+
+    parts = {int(n) for one in trace.records.mixtures(ends).values() for n in one.found["coefficients"]}
+    names: dict[int, str] = {}
+    for place in trace.records.places({*ends, *parts}, viewer) if parts else ():
+        names.setdefault(place.fingerprint_id, place.repo.full_name)
+    edge = Edge(*ends, judgement.verdict.kin, str(judgement.verdict), judgement.direction, judgement.agreement,
+                judgement.version, finite(judgement.as_json()))
+    laid, = mixing.laid_over(trace, [edge], names)
+    return judgement if laid is edge else Judgement.from_json(laid.judgement)
 
 
 @dataclass(frozen=True)

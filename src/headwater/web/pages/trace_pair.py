@@ -18,7 +18,7 @@ from headwater.hub.access import access_to, find_repo, need_scope
 from headwater.hub.browse import resolve
 from headwater.trace import Trace
 from headwater.trace.judgement import Judgement
-from headwater.trace.lineage import dispute, disputes_of, judge_pair, read_again, status_of
+from headwater.trace.lineage import dispute, disputes_of, judge_pair, read_again, status_of, with_proof
 from headwater.trace.whole import enqueue, kin_by_whole, report_of
 from headwater.web.heat import heat
 from headwater.web.pages._descent import operations
@@ -46,7 +46,7 @@ def pair(request: Request, hub: HubDep, who: VisitorDep, here: PlaceDep, with_ow
     first, second = (here.repo, here.commit.oid), (other, resolve(hub, other, "main").oid)
     unread = [(repo, status_of(trace, repo, at)) for repo, at in (first, second)]
     unread = [(repo, status) for repo, status in unread if status.state != "read"]
-    data: dict[str, Any] = {"other": other, "unread": unread, "said": None,
+    data: dict[str, Any] = {"other": other, "revisions": (first[1], second[1]), "unread": unread, "said": None,
                             "may_answer": _may_answer(hub, who, here.repo, other),
                             "answers": _answers(trace, who, here, other)}
     if not unread:
@@ -58,6 +58,7 @@ def _judged(trace: Trace, who: Visitor, first: tuple[Repo, Oid], second: tuple[R
     kept = [trace.records.at(*end) for end in (first, second)]
     assert kept[0] is not None and kept[1] is not None
     said = _known(trace, kept[0].id, kept[1].id) or judge_pair(trace, first, second)
+    said = with_proof(trace, who.actor, (kept[0].id, kept[1].id), said)
     report = report_of(trace, kept[0].id, kept[1].id)
     said = (kin_by_whole(said, report, trace.null) if report is not None else None) or said
     child, parent, ordered = _ends(said, first[0].full_name, second[0].full_name)
