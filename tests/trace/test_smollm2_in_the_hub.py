@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import gguf
 import httpx
 from huggingface_hub import HfApi
 from real_models import smollm2_gguf
 from server import HubProcess
 from smollm2_disguised import disguised
-from trace_made import made, save_hf
+from trace_made import Made, made, save_hf
 
 
 def lineage(url: str, name: str) -> dict:
@@ -21,6 +23,12 @@ def lineage(url: str, name: str) -> dict:
     raise AssertionError(found["status"])
 
 
+def stranger() -> Made:
+    """Random numbers under SmolLM2's words: one that can be told apart, not one of which nothing can be told."""
+    tokens = gguf.GGUFReader(smollm2_gguf()).fields["tokenizer.ggml.tokens"]
+    return replace(made(5, vocabulary=len(tokens.data)), words=[bytes(tokens.parts[n]).decode() for n in tokens.data])
+
+
 def test_within_seconds_the_parent_is_named_and_an_unrelated_model_is_no_edge(tmp_path):
     child = disguised(smollm2_gguf(), tmp_path / "mine.gguf", range(0, 30, 5), 0.02)
     with HubProcess(tmp_path / "data", trace_uploads=1) as server:
@@ -28,7 +36,7 @@ def test_within_seconds_the_parent_is_named_and_an_unrelated_model_is_no_edge(tm
         for name in ("smollm2", "stranger", "mine"):
             api.create_repo(f"local/{name}")
         api.upload_file(repo_id="local/smollm2", path_or_fileobj=smollm2_gguf(), path_in_repo="model.gguf")
-        api.upload_folder(repo_id="local/stranger", folder_path=save_hf(tmp_path / "s", made(5)))
+        api.upload_folder(repo_id="local/stranger", folder_path=save_hf(tmp_path / "s", stranger()))
         lineage(server.url, "smollm2"), lineage(server.url, "stranger")
         api.upload_file(repo_id="local/mine", path_or_fileobj=child, path_in_repo="weights.gguf")
         start = time.monotonic()

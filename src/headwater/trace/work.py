@@ -25,6 +25,9 @@ from headwater.weights.tokens import MAX_BYTES as MAX_TOKENIZER
 MOST = 20
 """Models judged for one upload."""
 UNRELATED = 3
+LOOKED_AT = 1_000
+"""Of the newest, to find some of a model's shape."""
+_SHAPE = ("width", "layers", "neurons")
 _NONE = {"weights": False}
 
 
@@ -122,6 +125,7 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
     others = {c.id for c in trace.index.candidates(made, limit=MOST, without=[kept.id])}
     others |= {*declared_ids(trace, kept), *adapters_in_hub.fitting(trace, kept)}
     others |= trace.records.compared_with(kept.id)
+    others |= {*_beside(trace, kept, others | {kept.id})}
     if len(others) < UNRELATED:  # somebody unrelated to show beside
         others |= {c.id for c in trace.index.newest(UNRELATED, without=[kept.id])}
     from headwater.trace.whole import seen_whole
@@ -138,6 +142,17 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
         edges.append(seen_whole(trace, edge))
     trace.records.judged(_worth_keeping(edges), of=kept.id, version=judgement.VERSION)
     return len(edges)
+
+
+def _beside(trace: Trace, kept: Kept, without: set[int]) -> list[int]:
+    """What the index did not name: the newest models of its form, those of its very shape first. Somebody of its kind
+    to show as unrelated, and for a model without words, which the index cannot place, perhaps its kin."""
+    if kept.about.get("form") == "adapter":
+        return []
+    numbers = dict.fromkeys(place.fingerprint_id for place in trace.records.heads(None, limit=LOOKED_AT))
+    about = {n: found.about for n, found in trace.records.get(numbers.keys() - without).items()}
+    alike = [n for n in numbers if n in about and about[n].get("form") == kept.about.get("form")]
+    return sorted(alike, key=lambda n: any(about[n].get(key) != kept.about.get(key) for key in _SHAPE))[:UNRELATED]
 
 
 def edge_of(trace: Trace, one: int, made: Fingerprint, other: int, theirs: Fingerprint) -> Edge:
