@@ -15,8 +15,10 @@ from web_world import World
 from headwater.core.types import Kind
 from headwater.trace.forest import Forest, Forests, Link, Node
 from headwater.trace.groups import group
+from headwater.trace.lineage import Family, Status
 from headwater.trace.work import trace_job
 from headwater.web.family_tree import HEIGHT, WIDTH, Member, Tie, draw
+from headwater.web.pages._descent import shown
 
 HTML = {"accept": "text/html", "accept-language": "en"}
 
@@ -42,6 +44,14 @@ def test_the_state_of_the_reading_is_told_and_unread_is_never_none(http):
     assert "not yet read" in text(http.get("/reader/bare").text)
     assert "Nobody has read these weights yet, which does not mean" in text(http.get("/reader/bare/lineage").text)
     assert "None of it is kin" in text(http.get("/reader/stranger/lineage").text)
+
+
+def test_a_model_stored_a_moment_ago_is_asked_for_again_and_the_page_is_whole_once_it_is_read(http):
+    family = Family("reader/new", "0" * 40, Status("not-yet-read"))
+    assert shown(family, stored_at=time.time()).fresh and not shown(family, stored_at=time.time() - 60).fresh
+    panel = {"hx-request": "true", "hx-target": "lineage"}
+    assert http.get("/reader/rill/lineage", headers=panel).headers["hx-refresh"] == "true"
+    assert "hx-refresh" not in http.get("/reader/bare/lineage", headers=panel).headers
 
 
 def test_a_model_without_kin_is_compared_in_whole_with_one_of_each_family_of_its_shape(http):
@@ -147,6 +157,22 @@ def test_parents_stand_above_children_below_and_open_kin_beside():
     at = boxes(made)
     assert at["a"][1] < at["b"][1] == at["e"][1] < at["c"][1] == at["d"][1]
     assert len(made.lines) == 4 and made.left_out == 0
+
+
+def test_who_comes_from_the_centre_and_from_its_child_stands_below_both():
+    made = draw([Member(n) for n in "abc"], [tie("a", "b"), tie("b", "c"), tie("a", "c")], "a")
+    assert [boxes(made)[name][1] for name in "abc"] == sorted({at[1] for at in boxes(made).values()})
+    made = draw([Member(n) for n in "abc"], [tie("a", "b"), tie("b", "c"), tie("a", "c")], "c")
+    assert [boxes(made)[name][1] for name in "abc"] == sorted({at[1] for at in boxes(made).values()})
+    circle = draw([Member(n) for n in "abc"], [tie("a", "b"), tie("b", "c"), tie("c", "a")], "a")
+    assert len(circle.boxes) == 3
+
+
+def test_between_neighbours_that_a_line_joins_a_label_has_room():
+    made = draw([Member(n) for n in "abc"], [tie("a", "b", "open"), tie("a", "c", "open")], "a")
+    places = sorted(x for x, _ in boxes(made).values())
+    assert all(right - left - WIDTH >= 190 for left, right in pairwise(places))
+    assert all(line.y < line.below for line in made.lines)
 
 
 def test_no_two_boxes_lie_on_one_another_and_all_are_inside():

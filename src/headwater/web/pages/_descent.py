@@ -8,31 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import time
 
 from headwater.trace.closed import Beside
 from headwater.trace.lineage import Family, Relative
 from headwater.web.family_tree import Badge, Drawing, Member, Tie, draw
 from headwater.web.words import Words
 
+FRESH = 15.0
+"""Seconds."""
+
 
 @dataclass(frozen=True)
 class Shown:
     """A family as a page shows it. drawing: None where nothing is tied to it. closed: models behind an API that were
-    held beside it, newest first."""
+    held beside it, newest first. fresh: stored so lately that the job that reads it may not be in the line yet."""
 
     family: Family
     drawing: Drawing | None
     relatives: tuple[Relative, ...]
     closed: tuple[Beside, ...] = ()
+    fresh: bool = False
 
     @property
     def alike(self) -> tuple[Beside, ...]:
         return tuple(one for one in self.closed if one.likeness is not None and one.likeness.alike)
 
 
-def shown(family: Family, closed: Sequence[Beside] = ()) -> Shown:
+def shown(family: Family, closed: Sequence[Beside] = (), stored_at: float = 0.0) -> Shown:
+    """stored_at: when the repo was last written to."""
     relatives = (*family.parents, *family.kin, *family.children)
-    return Shown(family, _drawing(family, relatives), relatives, tuple(closed))
+    fresh = family.status.state == "not-yet-read" and time() - stored_at < FRESH
+    return Shown(family, _drawing(family, relatives), relatives, tuple(closed), fresh)
 
 
 def _drawing(family: Family, relatives: tuple[Relative, ...]) -> Drawing | None:
@@ -67,7 +74,8 @@ def _badge(family: Family, relative: Relative) -> Badge:
 
 
 def operations(words: Words, operation: str | None) -> list[str]:
-    return [words.gettext(one) for one in (operation or "").split(", ") if one]
+    return [words.gettext(one) for one in (operation or "").split(", ")
+            if one and one != "merged"]  # the verdict says so
 
 
 def always_said(words: Words) -> list[str]:
@@ -82,6 +90,9 @@ def always_said(words: Words) -> list[str]:
         _("Both files in whole: the adapter's rows beside the model's neurons."),
         _("A copy whose embeddings are all new and whose stream was rotated looks the same: both files in whole can "
           "show that. Answers to the same questions can show if one learnt from the other."),
+        _("no token strings were found, so there is no token frame."),
+        _("no token embeddings were found, so there is no token frame."),
+        _("the files hold no tokens; those of a known model of as many rows were tried."),
         _("layers dropped"), _("layers doubled"), _("layers reordered"), _("neurons pruned"), _("stream narrowed"),
         _("split into experts"), _("permuted or rotated"), _("quantised"), _("embeddings replaced"),
         _("words or embeddings replaced"), _("vocabulary changed"), _("adapter merged"),

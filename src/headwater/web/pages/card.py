@@ -60,7 +60,8 @@ def descent_of(request: Request, here: Place) -> Shown | None:
     if here.repo.kind is not Kind.MODEL:
         return None
     app, actor = app_of(request), visitor(request).actor
-    return shown(lineage_of(app.trace, actor, here.repo, here.commit.oid), beside(app.closed, actor, here.repo))
+    return shown(lineage_of(app.trace, actor, here.repo, here.commit.oid), beside(app.closed, actor, here.repo),
+                 here.repo.updated_at)
 
 
 def security(hub: Hub, entries: Sequence[Entry]) -> Security:

@@ -31,10 +31,14 @@ def descent(request: Request, hub: HubDep, who: VisitorDep, here: PlaceDep) -> R
     """htmx asks again while the weights are being read, and only for the panel."""
     app = app_of(request)
     found = shown(lineage_of(app.trace, who.actor, here.repo, here.commit.oid),
-                  beside(app.closed, who.actor, here.repo))
+                  beside(app.closed, who.actor, here.repo), here.repo.updated_at)
     partial = request.headers.get("hx-target") == "lineage"
-    return repo_page(request, "parts/lineage.html" if partial else "descent.html", hub, here, "lineage",
-                     descent=found, done=lambda text: operations(who.words, text))
+    answer = repo_page(request, "parts/lineage.html" if partial else "descent.html", hub, here, "lineage",
+                       descent=found, done=lambda text: operations(who.words, text))
+    closer = found.family.closer
+    if partial and found.family.status.state == "read" and not (closer and closer.looking):
+        answer.headers["HX-Refresh"] = "true"  # the drawing stands elsewhere on the page
+    return answer
 
 
 @router.post("/{owner}/{name}/lineage", dependencies=OWN_FORM)
