@@ -120,12 +120,12 @@ class HubProcess:
         port = self._begin()
         assert port, f"the hub did not start: {self.tail()}"
         self.url = f"http://127.0.0.1:{port}"
-        for _ in range(200):
+        for _ in range(1000):
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(self.url + "/healthz", timeout=5, verify=False).status_code < 500:
                     return self
             assert self.process.poll() is None, self.tail()
-            time.sleep(0.05)
+            time.sleep(0.01)
         raise AssertionError(f"the hub does not answer: {self.tail()}")
 
     def _begin(self) -> str:
