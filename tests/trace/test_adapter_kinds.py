@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from adapters_made import adapter_files, model_files, trained
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, load_file, save
 
 from calibrate.disguise import in_whole, print_of_files
 from headwater.trace.adapters import fit
 from headwater.trace.applied import find_applied
 from headwater.trace.change_rows import rows_of, scale_of
+from headwater.trace.grown_on import grown_on
 from headwater.trace.judge import judge
 from headwater.trace.judgement import Verdict
 from headwater.trace.null import NullLibrary
@@ -139,8 +140,6 @@ def with_head(base, change=0.02):
 
 
 def merge_files(data, more):
-    from safetensors.numpy import load
-
     return save(load(data) | more)
 
 
@@ -162,3 +161,48 @@ def test_the_config_of_an_adapter_says_its_size_and_lies_are_passed_over():
         files = kept("dora") | {"adapter_config.json": json.dumps(told).encode()}
         with opened(files) as reader:
             assert scale_of(reader, find_roles(reader.header).changes[0]) == size
+
+
+# --- which base
+
+
+def test_lengths_beside_the_halves_leave_the_base_to_be_found():
+    bases, adapters = trained()
+    files, rng = adapter_files(adapters[0]), np.random.default_rng(0)
+    stems = {name.split(".lora_")[0] for name in load(files["adapter_model.safetensors"])}
+    lengths = {f"{stem}.lora_magnitude_vector": rng.random(
+        256 if stem.endswith(("gate_proj", "up_proj")) else 64).astype(np.float32) for stem in stems}
+    files["adapter_model.safetensors"] = merge_files(files["adapter_model.safetensors"], lengths)
+    for n, verdict in ((0, Verdict.ADAPTER), (1, Verdict.CANNOT_TELL)):
+        model = model_files(bases[n])
+        said = judge(print_of_files(files), print_of_files(model), NULL)
+        assert in_whole(said, files, model, 4, 4).verdict is verdict
+
+
+def gpt2_of(base, pairs):
+    """Both as GPT-2 keeps them: queries, keys and values in one, matrices as (in, out)."""
+    model, adapter = {}, {}
+    for n in range(4):
+        stem = f"h.{n}.attn"
+        model[f"{stem}.c_attn.weight"] = np.concatenate([base[f"{n}.{part}"] for part in "qkv"]).T
+        model[f"{stem}.c_proj.weight"] = base[f"{n}.o"].T
+        up = np.zeros((192, 12), np.float32)
+        for place, part in enumerate("qkv"):
+            up[64 * place:64 * place + 64, 4 * place:4 * place + 4] = pairs[f"{n}.{part}/b"]
+        adapter[f"base_model.model.transformer.{stem}.c_attn.lora_B.weight"] = up
+        adapter[f"base_model.model.transformer.{stem}.c_attn.lora_A.weight"] = np.concatenate(
+            [pairs[f"{n}.{part}/a"] for part in "qkv"])
+    return [{"model.safetensors": save({name: np.ascontiguousarray(array, np.float32) for name, array in one.items()})}
+            for one in (model, adapter)]
+
+
+def test_the_values_of_a_fused_matrix_tell_the_base_of_gpt2s_adapters():
+    bases, adapters = trained()
+    met = []
+    for n in range(2):
+        model, adapter = gpt2_of(bases[n], adapters[0])
+        with opened(model) as base, opened(adapter) as mine:
+            found = fit(find_roles(mine.header), base.header, base.columns)
+            assert found.whole and len(found.targets) == 4
+            met.append(grown_on(mine, base, found.targets))
+    assert (met[0].met, met[0].of, met[1].of) == (4, 4, 4) and met[1].met <= 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log10
 from typing import NamedTuple
 
@@ -35,6 +35,8 @@ _HEAD_PART = 16
 """Every head's width is a multiple of it; within a head the values may stand in any order."""
 _VALUES = (("v_proj", "o_proj"), ("v_proj", "out_proj"), ("to_v", "to_out.0"), ("to_v", "to_out"),
            ("value", "output.dense"), ("attn.v", "attn.o"))
+_FUSED = re.compile(r"(^|[._])c_attn$")
+"""GPT-2's queries, keys and values in one, which `attn.c_proj` reads; both are stored as (in, out)."""
 _NEURONS_OF = (("up_proj", "down_proj"), ("gate_proj", "down_proj"), ("fc1", "fc2"), ("c_fc", "c_proj"),
                ("ffn_up", "ffn_down"), ("net.0.proj", "net.2"), ("ffn.0", "ffn.2"), ("w1", "w2"), ("w3", "w2"),
                ("intermediate.dense", "output.dense"), ("linear_fc1", "linear_fc2"))
@@ -107,7 +109,19 @@ def _units(targets: Sequence[Target], base: Reader) -> list[_Unit]:
     return [units[n] for units in kinds if units for n in evenly(len(units), UNITS)]
 
 
+def _of_fused(target: Target, named: Named) -> list[_Unit]:
+    """The values among GPT-2's queries, keys and values: the last third."""
+    rows, rest = divmod(target.matrix.shape[0], 3)
+    tensor = named.find(_FUSED.sub(r"\1c_proj", target.name))
+    if rest or rows % _HEAD_PART or tensor is None or tensor.shape != (rows, target.matrix.shape[1]):
+        return []
+    values = replace(target, matrix=target.matrix._replace(span=(2 * rows, 3 * rows)), first=2 * rows)
+    return [_Unit((_Part(values, Matrix(tensor), None),), _HEAD_PART)]
+
+
 def _of_values(target: Target, named: Named, base: Reader) -> list[_Unit]:
+    if _FUSED.search(target.name):
+        return _of_fused(target, named)
     rows = target.matrix.shape[0]
     for here, there in _VALUES:
         reads = _reader_of(target, named, here, there)
