@@ -95,8 +95,8 @@ def test_the_form_that_names_another_model_leads_to_the_pair(http):
 def test_an_owner_answers_and_both_pages_show_it(http):
     path = "/reader/stranger/trace/reader/headspring"
     assert http.post(path, data={"do": "answer", "text": "Trained apart. <b>Truly</b>."}).status_code == 303
-    for shown in (path, "/reader/headspring/trace/reader/stranger", "/reader/headspring/lineage"):
-        assert "Trained apart. &lt;b&gt;Truly&lt;/b&gt;." in http.get(shown).text
+    for where in (path, "/reader/headspring/trace/reader/stranger", "/reader/headspring/lineage"):
+        assert "Trained apart. &lt;b&gt;Truly&lt;/b&gt;." in http.get(where).text
 
 
 def test_the_whole_tree_is_filtered_and_exported(http):
