@@ -73,6 +73,39 @@ def test_two_threads_over_files_in_place_make_what_one_makes_in_order(tmp_path, 
     assert told == 5 * [(n, 10) for n in range(1, 11)]
 
 
+_WINDOWS = """
+import resource, sys, threading
+from pathlib import Path
+from headwater.weights.source import MappedSource
+
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+sources = [MappedSource(path) for path in sorted(Path(sys.argv[1]).iterdir())]
+
+def look():
+    for _ in range(3):
+        for number, source in enumerate(sources):
+            assert bytes(source.view(source.size - 8, source.size, 8)) == number.to_bytes(8, "little")
+
+threads = [threading.Thread(target=look) for _ in range(2)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+look()
+print("seen")
+"""
+
+
+def test_a_model_of_very_many_files_is_looked_at_in_the_address_space_of_a_child(tmp_path):
+    for number in range(120):
+        with open(tmp_path / f"{number:03}.bin", "wb") as file:  # a hole, and its number behind it
+            file.truncate(80 << 20)
+            file.seek(0, 2)
+            file.write(number.to_bytes(8, "little"))
+    run = subprocess.run([sys.executable, "-c", _WINDOWS, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert run.stdout == "seen\n" and not run.stderr
+
+
 def test_a_pass_that_is_stopped_from_outside_ends_and_says_so(tmp_path):
     save_hf(tmp_path, made(seed=3, layers=9))
     files = {p.name: p.stat().st_size for p in tmp_path.iterdir()}

@@ -9,6 +9,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -54,33 +55,46 @@ class MappedSource(FileSource):
     """A local file whose bytes can be looked at where the system keeps them, without a copy.
 
     A process that looks at a file another one cuts short is killed: for files that do not change, in processes that may
-    die (trace/child.py). Several threads may look, each through a window of its own. Address space: two windows for
-    each; what was looked at of them counts as the process's memory.
+    die (trace/child.py). Several threads may look, each through WINDOWS windows of its own, however many files are
+    open. Address space: a window more for each thread; what was looked at of them counts as the process's memory.
     """
 
     WINDOW = 64 << 20
+    WINDOWS = 4
+    _own, _numbers = threading.local(), count()
 
     def __init__(self, path: str | Path):
         super().__init__(path)
-        self._own = threading.local()
+        self._number = next(self._numbers)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._own = threading.local()
+        self._windows().pop(self._number, None)
         super().__exit__(kind, error, trace)
 
     def view(self, start: int, stop: int, wanted: int) -> memoryview | bytes:
         """As read(). wanted: how many of these bytes the caller will look at, for who counts them."""
         if stop > self.size or not 0 <= start < stop <= start + self.WINDOW:
             return self.read(start, stop)
-        base, window = getattr(self._own, "window", (0, memoryview(b"")))
+        windows = self._windows()
+        base, window = windows.get(self._number, (0, memoryview(b"")))
         if not base <= start <= stop <= base + len(window):
+            windows.pop(self._number, None)
+            while len(windows) >= self.WINDOWS:
+                windows.pop(next(iter(windows)))
             base = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
             length = min(self.size - base, self.WINDOW + mmap.ALLOCATIONGRANULARITY)
-            # What still looks at the last window keeps it; else it is unmapped here.
+            # What still looks at a window that is given up keeps it; else it is unmapped here.
             window = memoryview(mmap.mmap(self._file.fileno(), length, access=mmap.ACCESS_READ, offset=base))
-            self._own.window = base, window
+            windows[self._number] = base, window
         return window[start - base:stop - base]
+
+    @classmethod
+    def _windows(cls) -> dict[int, tuple[int, memoryview]]:
+        """Of this thread, by number of the source: (where the window begins, its bytes). The oldest window is first."""
+        if not hasattr(cls._own, "windows"):
+            cls._own.windows = {}
+        return cls._own.windows
 
 
 def seen(source: Source, start: int, stop: int, wanted: int | None = None) -> memoryview | bytes:
