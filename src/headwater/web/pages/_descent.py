@@ -61,7 +61,7 @@ def _drawing(family: Family, relatives: tuple[Relative, ...]) -> Drawing | None:
     tied = {end for tie in ties for end in (tie.parent, tie.child)}
     beside = family.nearest_unrelated
     return draw([m for name, m in members.items() if name in tied], ties, family.repo,
-                Member(beside.repo, "unrelated") if beside is not None else None)
+                Member(beside.repo, "unrelated") if beside is not None and beside.repo not in members else None)
 
 
 def _badge(family: Family, relative: Relative) -> Badge:
