@@ -52,7 +52,7 @@ def served(tmp_path_factory):
         tokens = {name: issue_token(hub, person, "tests")[0] for name, person in people.items()}
         set_password(hub, owner, owner.name, "a long password")
     with HubProcess(data, workers_max=3, worker_threads=1, worker_slots=1, chat_context=1024, worker_start_s=12,
-                    worker_silence_s=6) as server:
+                    worker_silence_s=15) as server:
         yield server, tokens
     assert "Traceback" not in server.tail(), server.tail()
 
