@@ -17,6 +17,9 @@ from headwater.trace.judge import judge
 from headwater.trace.judgement import Verdict
 from headwater.trace.make import MEMORY
 from headwater.trace.null import NullLibrary
+from headwater.trace.reader import Reader
+from headwater.trace.roles import Matrix
+from headwater.weights.source import BytesSource
 
 NULL = NullLibrary.load()
 
@@ -87,12 +90,43 @@ def test_inputs_scaled_for_awq_hide_nothing(world):
 
 
 def test_a_model_packed_with_its_errors_made_up_for_descends_and_is_quantised(world):
-    tensors, _, prints = world
+    tensors, plain, prints = world
     files = files_of(packed_made.packed(tensors[0], lambda name, array: packed_made.gptq(
         name, array, inputs=heard(array.shape[1]))))
     found = judge(print_of_files(files), prints[0], NULL)
     assert found.verdict in (Verdict.DESCENDS, Verdict.REENCODED) and found.operation == "quantised"
     assert found.direction != "b-from-a"
+    for one, two, direction in ((files, plain[0], "a-from-b"), (plain[0], files, "b-from-a")):
+        deeper = in_whole(judge(print_of_files(one), print_of_files(two), NULL), one, two, 4, 4)
+        assert deeper.verdict.kin and deeper.direction == direction, deeper.says
+        rounded = next(e for e in deeper.evidence if e.name == "rounded from")
+        assert rounded.strength == "strong" and rounded.figures["share"] < 0.9
+
+
+def widened(files):
+    """A model's tensors, float32, whatever they are packed as."""
+    with Reader(lambda name: BytesSource(files[name]), {name: len(data) for name, data in files.items()}) as reader:
+        return {tensor.name: reader.rows(Matrix(tensor), np.arange(tensor.shape[0])) if len(tensor.shape) == 2
+                else reader.vector(tensor) for tensor in reader.header.tensors}
+
+
+@pytest.mark.parametrize(("form", "share"), [("gptq", 0.05), ("nf4", 0.03), ("mlx", 0.1), ("awq", 0.2)])
+def test_a_model_trained_from_the_packed_one_is_not_taken_for_what_it_was_packed_from(world, form, share):
+    packed, rng = files_of(packed_made.packed(world[0][0], FORMS[form])), np.random.default_rng(1)
+    files = files_of({name: (array + rng.normal(size=array.shape) * array.std() * share * (array.ndim == 2)).astype(
+        np.float16) for name, array in widened(packed).items()})
+    found = in_whole(judge(print_of_files(packed), print_of_files(files), NULL), packed, files, 4, 4)
+    assert found.verdict.kin and found.direction != "a-from-b", (found.direction, found.direction_evidence)
+    assert next(e for e in found.evidence if e.name == "near the steps").figures["tensors"] <= 2
+    if share <= 0.05:
+        assert (found.verdict, found.direction) == (Verdict.DESCENDS, "b-from-a"), found.evidence
+
+
+def test_a_packed_model_and_its_numbers_widened_to_16_bits_are_the_same_weights(world):
+    packed = files_of(packed_made.packed(world[0][0], packed_made.nf4))
+    wide = files_of({name: array.astype(np.float16) for name, array in widened(packed).items()})
+    found = in_whole(judge(print_of_files(packed), print_of_files(wide), NULL), packed, wide, 4, 4)
+    assert found.verdict is Verdict.REENCODED and found.agreement > 0.99, found.says
 
 
 def test_two_packings_of_one_model_are_kin(world):

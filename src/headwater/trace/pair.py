@@ -17,7 +17,7 @@ from headwater.core.errors import BadInput
 from headwater.trace.adapter_pair import adapter_evidence, deepen_adapter
 from headwater.trace.aligned_rows import as_evidence, rows_met
 from headwater.trace.all_neurons import NeuronPair, Side, match_layers
-from headwater.trace.judgement import Evidence, Judgement, LayerPair, Verdict
+from headwater.trace.judgement import Direction, Evidence, Judgement, LayerPair, Verdict
 from headwater.trace.reader import OpenFile, Reader
 from headwater.trace.roles import Layer, Roles, find_roles
 from headwater.trace.said import said
@@ -32,6 +32,13 @@ SHOWN = 20
 LINE = 0.1
 """Share of all neurons from which layers correspond, in the median. Two of Qwen that were trained apart reach .12 in
 their last layer and .0002 in the median one; noise twice the weights, rotated, leaves .19."""
+FEWEST_PACKED = 4
+ROUNDED = 0.95
+"""Share of numbers from which a packed model is the other's, rounded; GPTQ, which makes up for each column's error in
+those behind it, leaves .68."""
+NEAR, WIDENED = 0.9, 0.06
+"""Shares from which the finer one's numbers lie near the steps of the packed one, and how far they do at least: widened
+to 16 bits alone they lie nearer."""
 REDERIVED = 0.99
 NOT_REDERIVED = 0.05
 
@@ -194,6 +201,9 @@ def _evidence(matches: Sequence[LayerMatch], tensors: Sequence[TensorPair]) -> t
                     "tensors).", share=f"{rows:.0%}", n=len(written))
         found.append(Evidence("rederived", "proof" if rows >= REDERIVED else
                               "strong" if rows >= 0.5 else "none", says, {"rows": round(rows, 4)}))
+    steps = [t.nearest for t in tensors if t.nearest is not None]
+    if len(steps) >= FEWEST_PACKED:
+        found.append(_of_steps(steps))
     low = [t for t in tensors if 0 < t.rank <= t.rank_of // 4 and t.cosine > 0.5]
     if low and len(low) * 2 >= len([t for t in tensors if t.rank]):
         rank = max(t.rank for t in low)
@@ -201,6 +211,24 @@ def _evidence(matches: Sequence[LayerMatch], tensors: Sequence[TensorPair]) -> t
             "The difference of %(n)s tensors has rank %(rank)s at most, as after a merged adapter.", n=len(low),
             rank=rank), {"rank": rank, "tensors": len(low)}))
     return tuple(found)
+
+
+def _of_steps(steps: Sequence[tuple[float, bool, float, float]]) -> Evidence:
+    """Of tensors of which the coarser one is packed. What was trained from packed numbers lies near their steps, or
+    beyond the nearest in every column; what they were made from lies between them. GPTQ moves all columns but one."""
+    whole, (share, spread) = sum(step[1] for step in steps), (float(np.mean([x[n] for x in steps])) for n in (0, 2))
+    figures = {"share": round(share, 4), "tensors": whole, "of": len(steps), "spread": round(spread, 3)}
+    if 2 * whole >= len(steps):
+        return Evidence("rounded from", "strong", said(
+            "Rounded to the coarser one's steps, %(share)s of the finer one's numbers are what it holds; in %(n)s of "
+            "%(of)s tensors there are columns of which all are, and lie between the steps.", share=f"{share:.1%}",
+            n=whole, of=len(steps)), figures)
+    # Of 8 bits the steps are so fine that 16 bits in between turn numbers over.
+    near = share >= NEAR and 10 * whole <= len(steps) and spread >= WIDENED and max(step[3] for step in steps) < 6
+    return Evidence("near the steps", "strong" if near else "none", said(
+        "Rounded to the coarser one's steps, %(share)s of the finer one's numbers are what it holds; they lie "
+        "%(spread)s of half a step from them in the mean, and numbers that were rounded lie .5.", share=f"{share:.1%}",
+        spread=f"{spread:.2f}"), figures)
 
 
 def deepen(judgement: Judgement, report: PairReport) -> Judgement:
@@ -217,7 +245,14 @@ def deepen(judgement: Judgement, report: PairReport) -> Judgement:
     if verdict is Verdict.DESCENDS and "rederived" in by_name and by_name["rederived"].strength != "none":
         verdict, says = Verdict.REENCODED, said(
             "A and B have the same weights: %(how)s", how=by_name["rederived"].says)
-    direction = judgement.direction
+    direction, clues = _direction(judgement, by_name)
+    made = clues[-1].name if len(clues) > len(judgement.direction_evidence) else ""
+    if made == "rounded from" and verdict is Verdict.DESCENDS and float(
+            by_name[made].figures["share"] or 0) >= ROUNDED:
+        verdict, says = Verdict.REENCODED, said("A and B have the same weights: %(how)s", how=by_name[made].says)
+    if made == "near the steps" and verdict is Verdict.REENCODED:
+        verdict, says = Verdict.DESCENDS, said("Weights of one are in the other, or both have theirs from a third. "
+                                               "%(how)s", how=by_name[made].says)
     if _not_rounded(judgement, by_name):
         # What moved the norms as rounding would was not rounding of this model.
         verdict, direction = Verdict.DESCENDS, "unknown"
@@ -227,8 +262,22 @@ def deepen(judgement: Judgement, report: PairReport) -> Judgement:
         if not verdict.kin and name in by_name and by_name[name].strength in ("strong", "proof"):
             verdict, says = Verdict.DESCENDS, by_name[name].says
             operations += ["words or embeddings replaced"] if name == "turning" else []
-    return replace(judgement, verdict=verdict, direction=direction, says=says, evidence=evidence,
-                   operation=", ".join(operations) or None)
+    return replace(judgement, verdict=verdict, direction=direction, direction_evidence=clues, says=says,
+                   evidence=evidence, operation=", ".join(operations) or None)
+
+
+def _direction(judgement: Judgement, by_name: Mapping[str, Evidence]) -> tuple[Direction, tuple[Evidence, ...]]:
+    """As it was judged, or as the steps of a packed one show it, unless another strong clue says otherwise."""
+    steps = next((by_name[name] for name in ("rounded from", "near the steps") if name in by_name
+                  and by_name[name].strength == "strong"), None)
+    bits = [float(e.figures[f"bits_{side}"] or 0) for e in judgement.evidence if e.name == "precision" for side in "ab"]
+    if steps is None or not judgement.verdict.kin or len(bits) != 2 or bits[0] == bits[1]:
+        return judgement.direction, judgement.direction_evidence
+    child = "a" if (bits[0] < bits[1]) == (steps.name == "rounded from") else "b"
+    clues = (*judgement.direction_evidence, Evidence(steps.name, "strong", steps.says, {"child": child}))
+    if any(clue.strength in ("proof", "strong") and clue.figures["child"] != child for clue in clues):
+        return "unknown", clues
+    return ("a-from-b" if child == "a" else "b-from-a"), clues
 
 
 def _not_rounded(judgement: Judgement, by_name: Mapping[str, Evidence]) -> bool:

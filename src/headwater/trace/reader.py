@@ -274,6 +274,10 @@ class Reader:
         block = self._numbers.rows(tensor, 0, min(width, tensor.shape[0]))
         return self._unscaled(tensor, block, np.arange(len(block)))[:, first:last + 1:apart].T
 
+    def apart(self, matrix: Matrix, numbers: np.ndarray, plain: np.ndarray) -> np.ndarray | None:
+        """How far rows of another model lie from these, in halves of a step; None where they are not packed."""
+        return None if matrix.columns else self._numbers.apart(matrix.tensor, matrix.stored(numbers), plain)
+
     def vector(self, tensor: Tensor) -> np.ndarray:
         return values.rows(self.of(tensor), tensor).reshape(-1)
 

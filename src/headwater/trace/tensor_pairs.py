@@ -17,6 +17,9 @@ from headwater.trace.roles import Matrix
 ROWS = 128
 SQUARE = 256
 _ENERGY = 0.99
+WITHIN, SPREAD = 1.02, 0.4
+"""Of half a step: scales were rounded themselves. Numbers rounded to steps lie .5 from them in the mean; numbers that
+were moved from the steps and lie as far reach beyond 1 in one of twenty."""
 _WRITTEN = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "F16", "BF16")
 """Forms that the gguf package writes bit for bit as llama.cpp does."""
 
@@ -26,7 +29,10 @@ class TensorPair:
     """cosine: of the rows looked at. change: norm of the difference over a's norm. rank: how many singular values hold
     99 % of the difference's energy in a square of `rank_of` numbers a side; 0 if there is none. rederived: share of
     rows that come out bit for bit when the finer one is written in the other's form; None if that form is not written
-    here, or both have one. lattice: share of blocks on few values, in a and in b. scale: b's norm over a's."""
+    here, or both have one. lattice: share of blocks on few values, in a and in b. scale: b's norm over a's. nearest:
+    where the coarser one is packed (weights/packed), the share of its numbers that are the finer one's, rounded to its
+    steps; whether there are columns of which all are, and lie between the steps as numbers do that were not made of
+    them; how far all lie from them in the mean, in halves of a step; and its bits. Else None."""
 
     role: str
     layer_a: int
@@ -41,6 +47,7 @@ class TensorPair:
     rederived: float | None
     lattice: tuple[float, float]
     scale: float = 1.0
+    nearest: tuple[float, bool, float, float] | None = None
 
     def flipped(self) -> TensorPair:
         """The same of b and a. Where b is all zeros the change has no measure, and stays."""
@@ -65,7 +72,7 @@ def compare_tensors(role: str, layers: tuple[int, int], a: Reader, one: Matrix, 
     return TensorPair(role, *layers, one.shape, one.tensor.dtype, two.tensor.dtype, cosine,
                       float(np.linalg.norm(delta) / max(lengths[0], 1e-30)), rank, side,
                       _rederived(a, one, b, two, numbers), (lattice(first), lattice(second)),
-                      float(lengths[1] / max(lengths[0], 1e-30)))
+                      float(lengths[1] / max(lengths[0], 1e-30)), _nearest(a, one, b, two, numbers))
 
 
 def _rank(delta: np.ndarray) -> tuple[int, int]:
@@ -92,6 +99,19 @@ def _rederived(a: Reader, one: Matrix, b: Reader, two: Matrix, numbers: np.ndarr
     except QuantError:
         return None
     return float((written == stored).all(axis=1).mean())
+
+
+def _nearest(a: Reader, one: Matrix, b: Reader, two: Matrix,
+             numbers: np.ndarray) -> tuple[float, bool, float, float] | None:
+    if one.tensor.dtype == two.tensor.dtype or one.columns or two.columns:
+        return None
+    coarse, coarse_at, fine, fine_at = (a, one, b, two) if bits(one) < bits(two) else (b, two, a, one)
+    apart = coarse.apart(coarse_at, numbers, fine.rows(fine_at, numbers))
+    if apart is None:
+        return None
+    met, spread = apart <= WITHIN, np.minimum(apart, 2).mean(axis=0)
+    between = bool((met.all(axis=0) & (spread >= SPREAD)).any())
+    return float(met.mean()), between, float(spread.mean()), bits(coarse_at)
 
 
 def bits(matrix: Matrix) -> float:

@@ -58,9 +58,24 @@ class PackedColumns:
 
     def take(self, of: Of, numbers: np.ndarray, begin: int, end: int, kept: Kept) -> np.ndarray:
         """float32 (len(numbers), end - begin): inputs [begin, end) of chosen outputs."""
-        found = np.empty((len(numbers), end - begin), np.float32)
-        if not found.size:
-            return found
+        codes, zeros, scales = self._parts(of, numbers, begin, end, kept)
+        codes -= zeros
+        codes *= scales
+        return codes
+
+    def apart(self, of: Of, numbers: np.ndarray, plain: np.ndarray, kept: Kept) -> np.ndarray:
+        """As PackedRows.apart."""
+        codes, zeros, scales = self._parts(of, numbers, 0, self.tensor.shape[1], kept)
+        beyond = plain / scales + zeros - codes
+        outside = ((codes == 0) & (beyond < 0)) | ((codes == (1 << self.bits) - 1) & (beyond > 0))
+        return np.where(outside, 0, 2 * np.abs(beyond)).astype(np.float32)
+
+    def _parts(self, of: Of, numbers: np.ndarray, begin: int, end: int,
+               kept: Kept) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """float32 (len(numbers), end - begin): codes, zero points and scales."""
+        found = tuple(np.empty((len(numbers), end - begin), np.float32) for _ in range(3))
+        if not found[0].size:
+            return found  # type: ignore[return-value]
         low, high = begin // UNIT * UNIT, min(-(-end // UNIT) * UNIT, self.tensor.shape[1])
         groups = self._groups(of, low, high)
         step = self._step(high - low)
@@ -68,9 +83,9 @@ class PackedColumns:
         for window in np.unique(windows):
             mine = np.flatnonzero(windows == window)
             panel = self._opened(of, int(window) * step, step, low, high, kept)
-            plain = self._undone(panel, numbers[mine] - panel.first, groups)
-            found[mine] = plain[:, begin - low:end - low]
-        return found
+            for whole, part in zip(found, self._undone(panel, numbers[mine] - panel.first, groups), strict=True):
+                whole[mine] = part[..., begin - low:end - low]
+        return found  # type: ignore[return-value]
 
     def _groups(self, of: Of, low: int, high: int) -> np.ndarray:
         if self.order is None:
@@ -106,19 +121,17 @@ class PackedColumns:
         # A zero point of 0 is stored as -1 in the form that stores one less: it turns over.
         return ((codes[:, :last - first].astype(np.int32) + self.above) & (1 << self.bits) - 1).astype(np.float32)
 
-    def _undone(self, panel: _Panel, outputs: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """float32 (len(outputs), inputs of the panel)."""
+    def _undone(self, panel: _Panel, outputs: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, ...]:
+        """(len(outputs), inputs of the panel): codes, zero points, scales."""
         if self.interleaved:
             shifts = (4 * AWQ_SLOT[outputs % 8]).astype(np.uint32)
             codes = (panel.words[:, outputs // 8] >> shifts & np.uint32(15)).T
         else:
             lines = np.ascontiguousarray(panel.words[:, outputs].T)
             codes = unpack(lines.view(np.uint8), self.bits)[:, :len(groups)]
-        found = codes.astype(np.float32, order="C")
-        found -= np.float32(1 << (self.bits - 1)) if panel.zeros is None else \
+        zeros = np.full(codes.shape, 1 << (self.bits - 1), np.float32) if panel.zeros is None else \
             np.ascontiguousarray(panel.zeros[:, outputs].T)[:, groups]
-        found *= np.ascontiguousarray(panel.scales[:, outputs].T)[:, groups]
-        return found
+        return codes, zeros, np.ascontiguousarray(panel.scales[:, outputs].T)[:, groups]
 
 
 def _words(of: Of, tensor: Tensor, top: int, bottom: int, left: int, right: int) -> np.ndarray:

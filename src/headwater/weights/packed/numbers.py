@@ -51,6 +51,18 @@ class Numbers:
             return values.part(self._of(tensor), tensor, first, last, begin, end)
         return self._take(known, np.arange(first, min(last, tensor.shape[0])), begin, min(end, tensor.shape[1]))
 
+    def apart(self, tensor: Tensor, numbers: np.ndarray, plain: np.ndarray) -> np.ndarray | None:
+        """How far whole rows of another model lie from what is packed here, in halves of a step (PackedRows.apart);
+        None where this tensor is not packed."""
+        known = self._find(tensor)
+        if known is None:
+            return None
+        packed, wanted = known[0], numbers.astype(np.int64) + known[1]
+        with np.errstate(all="ignore"):
+            found = packed.apart(self._of, wanted, plain, self._kept) if isinstance(packed, PackedColumns) \
+                else packed.apart(self._of, wanted, plain)
+        return np.nan_to_num(found, nan=np.inf)
+
     def _take(self, known: tuple[Packed, int], numbers: np.ndarray, begin: int, end: int) -> np.ndarray:
         packed, before = known
         wanted = numbers.astype(np.int64) + before

@@ -135,6 +135,22 @@ class PackedRows:
             found[np.abs(found) < np.abs(scale) * np.float32(self.near_zero)] = 0
         return found
 
+    def apart(self, of: Of, numbers: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        """float32, as plain, whole rows: how far each number lies from the one stored in its place, over how far it may
+        for that to be the nearest: up to 1 where it was rounded to it."""
+        width = self.tensor.shape[-1]
+        codes = self._codes(of, numbers, 0, width)
+        wanted = plain - self._spread(self.bias, of, numbers, 0, width) if self.bias is not None else plain
+        wanted = wanted / (self._spread(self.scale, of, numbers, 0, width) * np.float32(self.times))
+        if self.zero is not None:
+            wanted = wanted + self._spread(self.zero, of, numbers, 0, width)
+        table = self.table[:1 << self.bits]
+        levels = np.unique(table[np.isfinite(table)])
+        halves = np.concatenate([[np.inf], np.diff(levels) / 2, [np.inf]]).astype(np.float32)
+        places = np.searchsorted(levels, np.nan_to_num(self.table))[codes]
+        beyond = wanted - levels[np.minimum(places, len(levels) - 1)]
+        return np.abs(beyond) / halves[np.minimum(places, len(levels) - 1) + (beyond > 0)]
+
     def _codes(self, of: Of, numbers: np.ndarray, begin: int, end: int) -> np.ndarray:
         rows, columns = self.tensor.elements // self.tensor.shape[-1], self.tensor.shape[-1]
         row_bytes, first = self.tensor.nbytes // rows, begin // UNIT * UNIT
