@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
+import time
 
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -13,9 +14,10 @@ from alembic.script import ScriptDirectory
 from conftest_postgres import server_programs
 from sqlalchemy import text
 
-from headwater.storage.database import open_engine
-from headwater.storage.migrations import FOLDER, HEAD
+from headwater.storage.database import Database, open_engine
+from headwater.storage.migrations import FOLDER, HEAD, migrate, upgrade
 from headwater.storage.records import open_records
+from headwater.storage.records.lineage import SqlLineage
 from headwater.storage.tables import metadata
 
 
@@ -90,3 +92,18 @@ def test_many_may_open_a_new_database_at_once(empty_database_url, tmp_path):
     for records in opened:
         records.close()
     assert not troubles and len(opened) == 4
+
+
+def test_fingerprints_keep_their_bodies_when_those_move_to_a_table_of_their_own(empty_database_url, tmp_path):
+    database = Database(open_engine(empty_database_url, tmp_path), time.time)
+    with database.write() as connection:
+        migrate(connection, "0010")
+        for number, body in ((1, b"\x00print"), (2, None)):
+            connection.execute(text("INSERT INTO fingerprints (id, files, version, problem, body, about, at) "
+                                    "VALUES (:id, :files, 3, :problem, :body, '{}', 1.5)"),
+                               {"id": number, "files": str(number), "body": body, "problem": None if body else "why"})
+    upgrade(database)
+    lineage = SqlLineage(database)
+    assert lineage.bodies([1, 2]) == {1: b"\x00print"} and lineage.stamps() == {1: 1.5}
+    assert {n: kept.problem for n, kept in lineage.get([1, 2]).items()} == {1: None, 2: "why"}
+    database.engine.dispose()

@@ -233,11 +233,18 @@ fingerprints = Table(
     _serial(),
     Column("files", Key, nullable=False, unique=True),  # sha256 over the files' paths and digests
     Column("version", Integer, nullable=False),
-    Column("problem", Text),  # why it could not be read; then there is no body
-    Column("body", LargeBinary),
+    Column("problem", Text),  # why it could not be read; then there is no print
     Column("about", JSON, nullable=False),
     Column("at", Float, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# Apart, because they are large: a row with one costs SQLite all of it to reach what stands behind.
+prints = Table(
+    "prints", metadata,
+    Column("fingerprint_id", Id, ForeignKey("fingerprints.id", ondelete="CASCADE"), primary_key=True,
+           autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
 )
 
 traced = Table(

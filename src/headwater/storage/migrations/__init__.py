@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from headwater.core.errors import Unavailable
 from headwater.storage.database import Database
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest migration. Kept here so that opening an up-to-date database need not load alembic."""
 
 FOLDER = Path(__file__).parent

@@ -16,7 +16,19 @@ from headwater.storage.database import Database, insert, listed
 from headwater.storage.records import _log
 from headwater.storage.records._search import visible
 from headwater.storage.records.repos import as_repo
-from headwater.storage.tables import Id, audit, commits, disputes, edges, fingerprints, mixtures, repos, traced, wholes
+from headwater.storage.tables import (
+    Id,
+    audit,
+    commits,
+    disputes,
+    edges,
+    fingerprints,
+    mixtures,
+    prints,
+    repos,
+    traced,
+    wholes,
+)
 
 _KEPT = (fingerprints.c.id, fingerprints.c.files, fingerprints.c.version, fingerprints.c.problem,
          fingerprints.c.about, fingerprints.c.at)
@@ -30,13 +42,16 @@ class SqlLineage:
     def keep(self, repo: Repo, revision: Oid, files: Digest, *, version: int, body: bytes | None,
              problem: str | None, about: dict[str, Any]) -> Kept | None:
         now = self._db.now()
-        values = {"version": version, "problem": problem, "body": body, "about": about, "at": now}
+        values = {"version": version, "problem": problem, "about": about, "at": now}
         with self._db.write() as connection:
             if not _held(connection, repo):
                 return None
             row = insert(connection, fingerprints).values(files=files, **values)
             row = row.on_conflict_do_update(index_elements=["files"], set_=values).returning(fingerprints.c.id)
             kept = Kept(connection.execute(row).scalar_one(), files, version, problem, about, now)
+            connection.execute(delete(prints).where(prints.c.fingerprint_id == kept.id))
+            if body is not None:
+                connection.execute(prints.insert().values(fingerprint_id=kept.id, body=body))
             _place(connection, repo, revision, kept.id, now)
         return kept
 
@@ -68,14 +83,13 @@ class SqlLineage:
     def bodies(self, ids: Collection[int]) -> dict[int, bytes]:
         found, waiting = {}, iter(sorted(ids))
         while batch := list(islice(waiting, _BATCH)):  # up to a megabyte each
-            question = select(fingerprints.c.id, fingerprints.c.body).where(_in(fingerprints.c.id, batch),
-                                                                            fingerprints.c.body.is_not(None))
+            question = select(prints).where(_in(prints.c.fingerprint_id, batch))
             with self._db.read() as connection:
-                found |= {row.id: bytes(row.body) for row in connection.execute(question)}
+                found |= {row.fingerprint_id: bytes(row.body) for row in connection.execute(question)}
         return found
 
     def stamps(self) -> dict[int, float]:
-        question = select(fingerprints.c.id, fingerprints.c.at).where(fingerprints.c.body.is_not(None))
+        question = select(fingerprints.c.id, fingerprints.c.at).join(prints)
         with self._db.read() as connection:
             return {row.id: row.at for row in connection.execute(question)}
 
@@ -148,9 +162,9 @@ class SqlLineage:
             return {row.b_id if row.a_id == one else row.a_id for row in connection.execute(question)}
 
     def shaped(self, form: str, width: int, *, limit: int) -> list[Kept]:
-        question = select(*_KEPT).where(fingerprints.c.body.is_not(None),
-                                        fingerprints.c.about["form"].as_string() == form,
-                                        fingerprints.c.about["width"].as_integer() == width)
+        about = fingerprints.c.about
+        question = select(*_KEPT).join(prints).where(about["form"].as_string() == form,
+                                                     about["width"].as_integer() == width)
         with self._db.read() as connection:
             return [_kept(row) for row in connection.execute(question.order_by(fingerprints.c.id).limit(limit))]
 
