@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-LONGEST = ("torch", "test_browser.py", "engines", "test_up.py", "test_commands.py", "test_killed.py")
+LONGEST = ("torch", "test_clients.py", "test_browser.py", "engines", "test_up.py", "test_commands.py", "test_killed.py")
 
 
 def _group(item: pytest.Item) -> str:
