@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def measure(folder: Path, told: Callable[[str], None], methods: Mapping[str, Sco
     found["called kin"] = _called_kin(apart, prints, library)
     told(f"called kin of them: {found['called kin']}")
     found["whole"] = _whole_of_strangers(models, prints, library)
-    library.whole = NullWhole(found["whole"]["pairs"], found["whole"]["greatest"])
+    library.whole["tiny"] = NullWhole(found["whole"]["pairs"], found["whole"]["greatest"])
     library.save()
     told(f"whole files: {found['whole']}")
     scores: dict[str, list[float]] = {name: [] for name in (_OURS, *methods)}
@@ -99,15 +99,17 @@ def _whole_of_strangers(models: Mapping[str, Made], prints: Mapping[str, Fingerp
     """All neurons, and rotations found without words, of a part of the independent pairs of one shape."""
     chosen = [pair for pair in combinations(models, 2)
               if prints[pair[0]].architecture.width == prints[pair[1]].architecture.width][::WHOLE_EVERY]
-    greatest, kin = {"all neurons": 0.0, "turning": 0.0}, 0
-    for one, two in chosen:
-        deeper = _deepened(judge(prints[one], prints[two], library), models[one], models[two])
-        kin += deeper.verdict.kin
-        for evidence in deeper.evidence:
-            if evidence.name in greatest:
-                figure = evidence.figures["share" if evidence.name == "all neurons" else "held_out"]
-                greatest[evidence.name] = max(greatest[evidence.name], float(figure or 0))
-    return {"pairs": len(chosen), "kin": kin, "greatest": greatest}
+    return greatest_in_whole([_deepened(judge(prints[one], prints[two], library), models[one], models[two])
+                              for one, two in chosen])
+
+
+def greatest_in_whole(said: Sequence[Judgement]) -> Figures:
+    """Of strangers that were compared in whole: how many, how many are called kin, the greatest shares."""
+    greatest: dict[str, float] = {}
+    for evidence in (e for one in said for e in one.evidence if e.name in ("all neurons", "turning")):
+        figure = float(evidence.figures["share" if evidence.name == "all neurons" else "held_out"] or 0)
+        greatest[evidence.name] = max(greatest.get(evidence.name, 0.0), figure)
+    return {"pairs": len(said), "kin": sum(one.verdict.kin for one in said), "greatest": greatest}
 
 
 def _deepened(said: Judgement, a: Made, b: Made) -> Judgement:

@@ -27,13 +27,14 @@ from real_models import (
 from safetensors.numpy import load_file
 
 from calibrate.disguise import files_of_tensors, in_whole, print_of_files
+from calibrate.measure import greatest_in_whole
 from calibrate.middle import MIDDLE, Plan, descendants, independents
 from headwater.trace.agree import agree
 from headwater.trace.fingerprint import Fingerprint
 from headwater.trace.judge import judge
 from headwater.trace.judgement import Judgement
 from headwater.trace.make import make_fingerprint
-from headwater.trace.null import NullLibrary
+from headwater.trace.null import NullLibrary, NullWhole
 from headwater.weights.source import FileSource
 from headwater.weights.tokens import Tokens, read_tokens
 
@@ -55,8 +56,11 @@ def measure(told: Callable[[str], None]) -> Figures:
         for one, two in combinations(prints, 2):
             library.add(prints[one], prints[two], (one, two))
         _add_real(library, null, prints)
+        whole = _in_whole(apart, prints, library)
+        library.whole[null] = NullWhole(whole["pairs"], whole["greatest"])
         library.save()
-        told(f"{null}: {len(library.pairs[null])} pairs, at most {library.figures(null, None).max:.4f}")
+        told(f"{null}: {len(library.pairs[null])} pairs, at most {library.figures(null, None).max:.4f}; whole: {whole}")
+        found[f"{kind}s in whole"] = whole
         found[f"{kind}s apart"] = _apart(apart, prints, library)
         found[f"{kind}s' descendants"] = _descendants(kind, prints, library, told)
     found["encoders' own layers"] = _own_layers({"MiniLM-L6": _real_encoders()["MiniLM-L6"]})
@@ -110,6 +114,21 @@ def _apart(apart: list[Plan], prints: Mapping[str, Fingerprint], library: NullLi
     return {"models": len(prints), "verdicts": dict(verdicts), "kin": kin, "greatest of any layer": round(inner, 4),
             "classes": [{"class": name, "n": len(values), "median": float(np.median(values)), "max": max(values)}
                         for name, values in by_class.items()]}
+
+
+def _in_whole(apart: list[Plan], prints: Mapping[str, Fingerprint], library: NullLibrary) -> Figures:
+    """The files of every pair of one form and width."""
+    shape = {plan.name: (prints[plan.name].architecture.form, prints[plan.name].architecture.width) for plan in apart}
+    said = []
+    for one, two in combinations(prints, 2):
+        if shape[one] == shape[two]:
+            before, files = judge(prints[one], prints[two], library), [_bytes(one), _bytes(two)]
+            said.append(in_whole(before, *files, *(prints[name].architecture.layers for name in (one, two))))
+    return greatest_in_whole(said)
+
+
+def _bytes(name: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (MIDDLE / name).iterdir()}
 
 
 def _descendants(kind: str, prints: Mapping[str, Fingerprint], library: NullLibrary,

@@ -54,7 +54,9 @@ def _null(figures: Figures, library: NullLibrary) -> str:
     rows = [[one["class"], f"{one['n']:,}", f"{one['median']:.4f}", f"{one['p99']:.4f}", f"{one['max']:.4f}"]
             for one in sorted(figures["null"], key=lambda one: -one["n"])]
     kin, total = figures["called kin"]["kin"], len(library.pairs["tiny"])
-    whole, greatest = figures["whole"], figures["whole"]["greatest"]
+    whole = [[kind, str(one.pairs), *(f"{one.greatest[name]:.4f}" if name in one.greatest else "not measured"
+                                      for name in ("all neurons", "turning"))]
+             for kind, one in sorted(library.whole.items())]
     verdicts = ", ".join(f"{count:,} {name}" for name, count in sorted(figures["called kin"]["verdicts"].items()))
     return f"""## Models that have nothing of each other
 
@@ -63,9 +65,11 @@ Called kin: **{len(kin)} of {total:,}** independent pairs; the share is below {a
 95 % confidence. What was said of them: {verdicts}. The smallest index-aligned p of
 all: 10^{figures['called kin']['log10_p']} (the line is 10^-9).
 
-Compared in whole, {whole['pairs']} of these pairs: {whole['kin']} called kin. Of all neurons at most
-{greatest['all neurons']:.4f} agree in the median layer; under a rotation found without words at most
-{greatest['turning']:.4f} in the layers it was not taken from (both lines: .1).
+Compared in whole, too (tiny ones: a part of the pairs of one width), none called kin. The greatest share of all neurons
+that agree in the median layer, and under a rotation found without words in the layers it was not taken from (both
+lines: .1; encoders may not be rotated):
+
+{_table(["kind", "pairs in whole", "all neurons", "rotation"], whole)}
 """
 
 

@@ -20,6 +20,7 @@ from calibrate.populations import descendants, independents
 from headwater.trace.judge import judge
 from headwater.trace.judgement import Verdict
 from headwater.trace.null import LINES, NullLibrary
+from headwater.trace.pair import LINE
 
 NULL = NullLibrary.load()
 FIGURES = json.loads(FILE.read_text("utf-8"))
@@ -31,6 +32,11 @@ def test_no_independent_pair_of_the_library_reaches_the_line_of_its_kind():
     for kind, line in LINES.items():
         over = [pair for pair in NULL.pairs.get(kind, ()) if pair.median >= line.kin]
         assert not over, f"{kind}: {over}"
+
+
+def test_no_independent_pair_compared_in_whole_reaches_half_the_line():
+    assert NULL.whole.keys() == {"gated", "plain", "tiny"}
+    assert all(one.pairs >= 50 and max(one.greatest.values()) < LINE / 2 for one in NULL.whole.values())
 
 
 def test_the_library_holds_a_thousand_independent_pairs_and_none_was_called_kin():

@@ -32,7 +32,9 @@ class Line(NamedTuple):
     layer: float
 
 
-_SHARES = (("all neurons", "share"), ("turning", "held_out"))
+WHOLE = "whole files"
+"""The kind of figures that are of whole files and not of fingerprints."""
+_SHARES = {"all neurons": "share", "turning": "held_out"}
 LINES: Mapping[str, Line] = {"gated": Line(0.1, 0.1), "plain": Line(0.1, 0.5), "tiny": Line(0.1, 0.1)}
 """Twice and more what unrelated pairs reach. In encoders that norm after each block, neighbouring layers of one model
 agree at up to .35, so a middling figure there shows a common basis, not a common layer."""
@@ -51,20 +53,21 @@ class NullPair:
 
 
 class NullWhole(NamedTuple):
-    """Independent pairs whose whole files were compared: how many, and the greatest share by the name of what found
-    it ("all neurons", "turning")."""
+    """Independent pairs of one kind whose whole files were compared: how many, and the greatest share by the name of
+    what found it ("all neurons", "turning")."""
 
-    pairs: int = 0
-    greatest: Mapping[str, float] = {}
+    pairs: int
+    greatest: Mapping[str, float]
 
 
 @dataclass
 class NullLibrary:
-    """pairs by kind. source: for each kind, where its pairs come from, for the report."""
+    """pairs by kind. source: for each kind, where its pairs come from, for the report. whole: by kind, of those that
+    were compared in whole."""
 
     pairs: dict[str, list[NullPair]] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
-    whole: NullWhole = field(default_factory=NullWhole)
+    whole: dict[str, NullWhole] = field(default_factory=dict)
 
     @staticmethod
     def load(path: Path = FILE) -> NullLibrary:
@@ -75,10 +78,9 @@ class NullLibrary:
                 raise ValueError(f"fingerprints of version {data['fingerprint']}, and this is {fingerprint.VERSION}")
             pairs = {str(kind): [NullPair(str(a), str(b), float(m), float(i), None if e is None else float(e))
                                  for a, b, m, i, e in one["pairs"]] for kind, one in data["kinds"].items()}
-            whole = data.get("whole") or {"pairs": 0, "greatest": {}}
-            greatest = {str(name): float(share) for name, share in whole["greatest"].items()}
-            return NullLibrary(pairs, {kind: str(one["source"]) for kind, one in data["kinds"].items()},
-                               NullWhole(int(whole["pairs"]), greatest))
+            whole = {str(kind): NullWhole(int(one["pairs"]), {str(n): float(x) for n, x in one["greatest"].items()})
+                     for kind, one in data["whole"].items()}
+            return NullLibrary(pairs, {kind: str(one["source"]) for kind, one in data["kinds"].items()}, whole)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptFile(f"the null library {path.name} does not hold together: {error}.",
                               hint="Have it made again with `make calibrate`.") from None
@@ -90,8 +92,8 @@ class NullLibrary:
                      None if p.embedding is None else round(p.embedding, 4)] for p in self.pairs[kind]]
             kinds[kind] = {"source": self.source.get(kind, ""), "pairs": rows}
         text = json.dumps({"fingerprint": fingerprint.VERSION, "kinds": kinds,
-                           "whole": {"pairs": self.whole.pairs, "greatest": dict(self.whole.greatest)}},
-                          ensure_ascii=False)
+                           "whole": {kind: {"pairs": one.pairs, "greatest": dict(one.greatest)}
+                                     for kind, one in sorted(self.whole.items())}}, ensure_ascii=False)
         # One pair a line: a change to it can be read.
         path.write_text(text.replace("], [", "],\n[").replace('"pairs": [[', '"pairs": [\n[') + "\n", "utf-8")
 
@@ -112,17 +114,17 @@ class NullLibrary:
         as_high = 0 if median is None else sum(m >= median for m in medians)
         return NullFigures(len(medians), max(medians, default=0.0), as_high, kind)
 
-    def beside_whole(self, evidence: Sequence[Evidence]) -> tuple[float | None, NullFigures]:
-        """(the greatest share that whole files show, None if none does; the library's figures beside it)."""
-        shares = {e.name: float(e.figures[key] or 0) for e in evidence for name, key in _SHARES if e.name == name}
+    def beside_whole(self, kind: str, evidence: Sequence[Evidence]) -> tuple[float | None, NullFigures]:
+        """(the greatest share that whole files show, None if none does; the library's pairs of this kind beside it)."""
+        shares = {e.name: float(e.figures[_SHARES[e.name]] or 0) for e in evidence if e.name in _SHARES}
         if not shares:
-            return None, NullFigures(0, 0.0, 0, "whole files")
+            return None, NullFigures(0, 0.0, 0, WHOLE)
         name = max(shares, key=lambda one: shares[one])
-        highest = self.whole.greatest.get(name)
-        if highest is None:
-            return shares[name], NullFigures(0, 0.0, 0, "whole files")
-        as_high = 0 if shares[name] > highest else self.whole.pairs
-        return shares[name], NullFigures(self.whole.pairs, highest, as_high, "whole files")
+        known = self.whole.get(kind)
+        if known is None or name not in known.greatest:
+            return shares[name], NullFigures(0, 0.0, 0, WHOLE)
+        as_high = 0 if shares[name] > known.greatest[name] else known.pairs
+        return shares[name], NullFigures(known.pairs, known.greatest[name], as_high, WHOLE)
 
     def line(self, kind: str) -> Line:
         """The line of the kind, lifted above every pair the library holds."""

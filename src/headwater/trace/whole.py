@@ -173,7 +173,7 @@ def kin_by_whole(judgement: Judgement, report: PairReport, null: NullLibrary) ->
     deep = judgement if judgement.verdict.kin else deepen(judgement, report)
     if judgement.verdict.kin or not deep.verdict.kin:
         return None
-    share, figures = null.beside_whole(report.evidence)
+    share, figures = null.beside_whole(judgement.null.kind, report.evidence)
     return replace(deep, agreement=share, null=figures)
 
 
