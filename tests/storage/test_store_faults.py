@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from record_samples import Clock, World, digest, file
 from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
+from headwater.api.errors import _is_full
 from headwater.core.errors import Busy, DiskFull, Unavailable
 from headwater.core.types import Kind
 from headwater.hub.git import make_tree
@@ -54,6 +56,18 @@ def test_a_token_opens_although_its_use_cannot_be_noted(impatient, tmp_path):
     other.execute("BEGIN IMMEDIATE")
     assert impatient.records.accounts.token("h")
     other.close()
+
+
+def test_a_fault_of_our_own_in_the_database_is_told_once_and_has_no_end_in_itself(impatient):
+    with pytest.raises(OperationalError) as told, impatient.records.database.read() as connection:
+        connection.execute(text("SELECT 1 FROM a_table_nobody_made"))
+    causes = [told.value]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+        assert len(causes) < 10
+    # Whoever asks what is behind an error ends even where somebody raised one from itself.
+    told.value.__cause__ = told.value
+    assert not _is_full(told.value)
 
 
 def test_f2_a_full_disk_under_the_database_is_told_and_nothing_is_half_written(impatient):

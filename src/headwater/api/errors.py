@@ -87,7 +87,9 @@ def _unknown(request: Request, error: Exception) -> Response:
 
 def _is_full(error: BaseException | None) -> bool:
     """Whether a full disk is behind it: the operating system's, or the database's word for it."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # causes may run in a circle
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):

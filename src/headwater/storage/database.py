@@ -117,7 +117,10 @@ def _told() -> Iterator[None]:
     except (IntegrityError, HeadwaterError):
         raise
     except DBAPIError as error:
-        raise (_meaning(error) or error) from error
+        meaning = _meaning(error)
+        if meaning is None:
+            raise  # not from itself: whoever walks its causes would walk in a circle
+        raise meaning from error
     except PoolTimeout as error:
         raise _busy() from error
     except UnicodeEncodeError as error:
