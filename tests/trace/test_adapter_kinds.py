@@ -122,6 +122,9 @@ def test_halves_that_do_not_fit_are_no_change_and_are_passed_through():
     wide = {f"layers.0.x.lokr_w{n}": np.ones((1 << 12, 1 << 11), np.uint8) for n in (1, 2)}
     with opened({"adapter_model.safetensors": save(wide)}) as reader:
         assert not find_roles(reader.header).changes
+    long = {f"layers.0.x.lokr_w{n}": np.ones((2, 1 << 20), np.uint8) for n in (1, 2)}
+    with opened({"adapter_model.safetensors": save(long)}) as reader:
+        assert not find_roles(reader.header).changes
 
 
 # --- matrices carried whole

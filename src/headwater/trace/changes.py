@@ -20,8 +20,8 @@ _PART = re.compile(r"(hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|lora_magnitude_vector
                    r"lora_?(?:embedding_)?(a|b|up|down)(?![a-z]))", re.I)
 _HALVES = {"a": "down", "b": "up", "down": "down", "up": "up"}
 _CONVOLUTION = re.compile(r"(hada_t[12]|lokr_t2|lora_mid)", re.I)
-MAX_FACTOR = 1 << 22
-"""Numbers of a Kronecker product's halves and of LoHa's rows that are held at once."""
+MAX_FACTOR, MAX_ROWS, MAX_COLUMNS = 1 << 22, 1 << 22, 1 << 18
+"""Numbers of each half of a Kronecker product, and the sides of the product: small files can tell of large ones."""
 
 
 @dataclass(frozen=True)
@@ -140,4 +140,6 @@ def _kronecker(parts: Mapping[str, Tensor]) -> tuple[tuple[int, int], int]:
         if shapes[-1][0] * shapes[-1][1] > MAX_FACTOR:
             return _NONE
     (a, b), (c, d) = shapes
+    if a * c > MAX_ROWS or b * d > MAX_COLUMNS:
+        return _NONE
     return (a * c, b * d), ranks[0] * ranks[1]

@@ -93,6 +93,7 @@ def _compressed_float4(files: Files, tensor: Tensor, scale: Tensor, stem: str) -
 
 def find_eight_bits(files: Files, tensor: Tensor) -> Found | None:
     scale = files.get(f"{tensor.name}_scale")
-    if scale is None or tensor.dtype != "I8" or len(tensor.shape) < 2 or not tensor.elements or not scale.elements:
-        return None
+    if scale is None or tensor.dtype != "I8" or len(tensor.shape) < 2 or not tensor.elements \
+            or scale.elements not in (1, tensor.elements // tensor.shape[-1]):
+        return None  # other tools have these names too
     return _whole_numbers(files, tensor, tensor._replace(dtype="INT8"), scale, tensor.name, 8, signed8())
