@@ -175,7 +175,7 @@ def _show_family(found: dict[str, Any]) -> None:
     status = family["status"]
     print(f"{family['repo']}@{family['revision'][:12]}: {status['state']}"
           + (f" ({plain(status['problem'])})" if status["problem"] else ""))
-    rows = [(_WORDS[which], r["repo"], r["verdict"], _share(r["agreement"]), "yes" if r["declared"] else "no")
+    rows = [(_WORDS[which], r["repo"], r["verdict"], _figure(r), "yes" if r["declared"] else "no")
             for which in ("parents", "kin", "children") for r in family[which]]
     rows += [("same files", name, "identical", "1.000", "") for name in family["same"]]
     if nearest := family["nearest_unrelated"]:
@@ -190,6 +190,11 @@ def _show_family(found: dict[str, Any]) -> None:
 
 
 _WORDS = {"parents": "parent", "kin": "kin, order open", "children": "child"}
+
+
+def _figure(relative: dict[str, Any]) -> str:
+    """What the two share; of a part of a merge, how much of it that is."""
+    return f"{relative['share']:.1%} of it" if relative.get("share") is not None else _share(relative["agreement"])
 
 
 def _share(agreement: float | None) -> str:

@@ -462,7 +462,8 @@ def find_kin(trace: Trace, viewer: Actor, body: bytes, *, limit: int = 20) -> li
     for number, theirs in trace.records.bodies(first).items():
         said = judge(made, Fingerprint.from_bytes(theirs), trace.null)
         found.append(Match(first[number].repo.full_name, first[number].revision, said))
-    found.sort(key=lambda m: (not m.judgement.verdict.kin, -(m.judgement.agreement or 0)))
+    found.sort(key=lambda m: (not m.judgement.verdict.kin, m.judgement.verdict is not Verdict.IDENTICAL,
+                              -(m.judgement.agreement or 0)))
     kin = [m for m in found if m.judgement.verdict.kin]
     return kin + [m for m in found if not m.judgement.verdict.kin][:1]
 
