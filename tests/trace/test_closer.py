@@ -96,7 +96,7 @@ def test_a_model_with_kin_and_one_alone_are_not_looked_at_closer(world, folders)
 def test_what_is_too_large_is_left_out_and_said(world, folders):
     push(world, folders, "base", "stranger")
     assert run_waiting(world, most_bytes=1000) == [
-        {"compared": 0, "kin": False, "why": "1 have more bytes than trace_closer_max_bytes allows"}]
+        {"compared": 0, "kin": False, "why": "1 have more bytes than trace_closer_max_bytes leaves"}]
 
 
 def test_kin_found_with_a_private_model_is_told_to_those_who_may_read_it(world, folders):
@@ -107,6 +107,18 @@ def test_kin_found_with_a_private_model_is_told_to_those_who_may_read_it(world, 
     assert [r.repo for r in world.of(hidden["hidden"]).kin] == ["local/base"]
     told = world.of(hidden["hidden"], ANYONE)
     assert told.kin == () and "local/base" not in str(asdict(told))
+
+
+def test_of_many_those_whose_neurons_have_norms_like_its_own_are_compared_first(world, folders, tmp_path):
+    """However they are turned, shuffled and rounded, and whoever came first."""
+    for seed in range(20, 25):
+        world.read(world.push(f"stranger{seed}", save_hf(tmp_path / str(seed), made(seed, **SHAPE))))
+    base = world.push("base", folders["base"])
+    world.read(base)
+    hidden, _ = push(world, folders, "hidden")
+    kept = world.trace.records.at(hidden["hidden"], hidden["hidden"].head)
+    assert closer.candidates(world.trace, kept, 1) == [world.trace.records.at(base, base.head).id]
+    assert len(closer.candidates(world.trace, kept, 9)) == 6
 
 
 def test_a_declared_base_is_compared_first(world, folders):

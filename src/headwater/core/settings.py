@@ -94,10 +94,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("trace_uploads", 1, "", "1: read each uploaded model to find what it comes from; 0: only when asked"),
     Setting("trace_merge_max_bytes", 200_000_000_000, "bytes", "models that look merged are tried as sums of others if "
             "the files of all of them have no more bytes together; 0: never"),
-    Setting("trace_closer_models", 8, "", "a model without kin by its fingerprint is compared in whole with so many "
+    Setting("trace_closer_models", 32, "", "a model without kin by its fingerprint is compared in whole with so many "
             "others of its shape; 0: never"),
-    Setting("trace_closer_max_bytes", 100_000_000_000, "bytes", "and only with those whose files and its own have no "
-            "more bytes together"),
+    Setting("trace_closer_max_bytes", 200_000_000_000, "bytes", "and with no more of them than have so many bytes in all, "
+            "its own counted each time"),
     Setting("descent_percent", 40, "%", "a model file is kept as the difference to its parent's when that saves so "
             "much of its size; 0 makes no more differences"),
     Setting("log_level", "info", "", "debug, info, warning or error"),

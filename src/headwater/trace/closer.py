@@ -13,28 +13,30 @@ from typing import Any
 from headwater.core.descent import Edge, Kept
 from headwater.core.types import Job
 from headwater.core.work import Progress, Work
-from headwater.trace import Trace, judgement
+from headwater.trace import Trace, judgement, norm_curves
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.judgement import Verdict
 from headwater.trace.reading import CannotRead
 
 _SHAPES = 1_000
 """Models of one width that are chosen among, the oldest: what others come from is older than they are."""
+_RANKED, _AT_ONCE = 256, 32
+"""Of these, how many are ranked by their neurons' norms; fingerprints held in memory meanwhile."""
 _FAR = (Verdict.SHARES_EMBEDDINGS, Verdict.ADAPTER)
 """Kin that leave open where the layers come from."""
 
 
 def enqueue(trace: Trace, kept: Kept) -> Job | None:
     """The job that looks closer at a model without kin; None where nothing is left to compare it with."""
-    if not candidates(trace, kept, 1):
+    if not fitting(trace, kept):
         return None
     return trace.jobs.enqueue("trace-closer", {"fingerprint_id": kept.id}, title="Look closer at a model without kin",
                               by="headwater", key=f"trace-closer {kept.id}")
 
 
-def candidates(trace: Trace, kept: Kept, most: int) -> list[int]:
-    """Fingerprints of the form and width of this one, one of each family, likest in shape and then oldest first; none
-    that it was compared with, and none at all where it has kin."""
+def fitting(trace: Trace, kept: Kept) -> list[int]:
+    """Fingerprints of the form and width of this one, one of each family: those its card declares first, then likest in
+    shape, then oldest. None that it was compared with, and none at all where it has kin."""
     form, width = kept.about.get("form"), kept.about.get("width")
     if kept.problem or form not in ("gated", "plain") or _has_kin(trace, kept.id):
         return []
@@ -46,27 +48,42 @@ def candidates(trace: Trace, kept: Kept, most: int) -> list[int]:
     declared = _declared(trace, kept) & (about.keys() - known)
     unlike = {n: sum(about[n].get(key) != kept.about.get(key) for key in ("neurons", "layers", "experts", "tokenizer"))
               for n in heads | declared}
-    return sorted(unlike, key=lambda n: (n not in declared, unlike[n], n))[:most]
+    return sorted(unlike, key=lambda n: (n not in declared, unlike[n], n))
+
+
+def candidates(trace: Trace, kept: Kept, most: int) -> list[int]:
+    """Of those that fit, the `most` to compare first: what the card declares, then whose neurons have norms like this
+    one's (trace/norm_curves.py)."""
+    listed = fitting(trace, kept)[:_RANKED]
+    if len(listed) <= most:
+        return listed
+    declared = _declared(trace, kept)
+    mine, apart = norm_curves.curves(_prints(trace, {kept.id})[kept.id]), {}
+    for start in range(0, len(listed), _AT_ONCE):  # a fingerprint has up to a megabyte
+        for number, made in _prints(trace, set(listed[start:start + _AT_ONCE])).items():
+            apart[number] = norm_curves.distance(mine, norm_curves.curves(made))
+    return sorted(apart, key=lambda n: (n not in declared, apart[n], n))[:most]
 
 
 def closer_job(trace: Trace, most: int, most_bytes: int) -> Work:
     """The body of a "trace-closer" job: payload {fingerprint_id}. At most `most` others are compared, of files that
-    have no more than most_bytes together; it ends with the first that is kin and what that one is nearest to."""
+    have no more than most_bytes in all; it ends with the first that is kin and what that one is nearest to."""
 
     def work(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        number, compared, left_out = int(payload["fingerprint_id"]), 0, 0
+        number, compared, left_out, left = int(payload["fingerprint_id"]), 0, 0, most_bytes
         kept = trace.records.get([number]).get(number)
         listed = candidates(trace, kept, most) if kept is not None else []
         for other in listed:
             progress(compared + left_out, len(listed), stage="comparing whole files", unit="models")
-            if _bytes_of(trace, number) + _bytes_of(trace, other) > most_bytes:
+            size = _bytes_of(trace, number) + _bytes_of(trace, other)
+            if size > left:
                 left_out += 1
                 continue
-            compared += 1
+            compared, left = compared + 1, left - size
             edge = look(trace, number, other)
             if edge is not None and edge.kin:
                 return {"compared": compared, "kin": True} | _and_beside(trace, number, other)
-        said = f"{left_out} have more bytes than trace_closer_max_bytes allows" if left_out else None
+        said = f"{left_out} have more bytes than trace_closer_max_bytes leaves" if left_out else None
         return {"compared": compared, "kin": False} | ({"why": said} if said else {})
 
     return work

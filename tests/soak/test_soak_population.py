@@ -1,0 +1,99 @@
+"""A hub of models trained apart, and then every descendant of theirs, disguised and undeclared: each finds its family.
+
+The hub does it alone, as it does for any upload: fingerprints, and whole files where those say nothing. Of strangers,
+each trained apart from all others, none is given kin.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "trace"))
+
+pytestmark = pytest.mark.soak
+
+
+@pytest.fixture(scope="module")
+def words():
+    from calibrate import text
+
+    return text.bodies()[0]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, words):
+    """With the models trained apart in it, read, and their closer looks done."""
+    from test_lineage import World
+
+    from calibrate import FOLDER, populations
+    from calibrate.disguise import made_of
+    from headwater.app import open_app
+    from headwater.core.settings import load
+    from headwater.hub.accounts import local_owner
+
+    apart = populations.independents()
+    populations.make(FOLDER, [*populations.descendants(), *apart])
+    app = open_app(load(tmp_path_factory.mktemp("hub") / "data", environ={}))
+    local_owner(app.hub)
+    world = World(app, tmp_path_factory.mktemp("models"))
+    for plan, (_, params) in zip(apart, populations.load(FOLDER, [p.name for p in apart]), strict=True):
+        put(world, plan.name, made_of(params, words), most=4)
+    yield world
+    app.records.close()
+
+
+def put(world, name, model, most):
+    """Upload, read, look closer at `most` others: what its page would say."""
+    from test_lineage import quiet
+
+    from calibrate.disguise import files_of
+    from headwater.trace import closer
+
+    folder = world.folder / name.replace("/", "-")
+    folder.mkdir()
+    for file, data in files_of(model).items():
+        (folder / file).write_bytes(data)
+    repo = world.push(folder.name, folder)
+    world.read(repo)
+    jobs = world.app.hub.jobs
+    for job in jobs.list(state="queued", kind="trace-closer"):
+        closer.closer_job(world.trace, most, 10**12)(job.payload, quiet)
+        jobs.cancel(job.id)
+    return world.of(repo)
+
+
+@pytest.mark.timeout(1_200)
+def test_of_models_trained_apart_none_is_given_kin(world):
+    from headwater.trace.forest import forest_of
+
+    found = forest_of(world.trace, world.me)
+    assert len(found.nodes) == 62 and not found.links
+
+
+@pytest.mark.timeout(3_600)
+def test_every_disguised_descendant_is_given_its_own_family_and_no_other(world, words):
+    from calibrate import FOLDER, populations
+    from calibrate.disguise import compose, made_of
+
+    plans = populations.descendants()
+    loaded = populations.load(FOLDER, [p.name for p in plans])
+    family = {}
+    lost, wrong, closer = [], [], 0
+    for number, (plan, (_, params)) in enumerate(zip(plans, loaded, strict=True)):
+        drawn = compose(made_of(params, words), np.random.default_rng(70_000 + number), 16)
+        shown = put(world, plan.name, drawn.model, most=100)
+        base = plan.name.partition("/")[0]
+        family[shown.repo] = base
+        kin = (*shown.parents, *shown.kin, *shown.children)
+        closer += any(r.judgement["null"]["kind"] == "whole files" for r in kin)
+        of = {family.get(r.repo, r.repo.partition("/")[2]) for r in kin}
+        if base not in of:
+            lost.append((plan.name, drawn.names))
+        if of - {base}:
+            wrong.append((plan.name, of))
+    print(f"{len(plans)} descendants, {closer} of them by whole files; lost: {lost}; wrong: {wrong}")
+    assert not wrong and not lost
