@@ -96,7 +96,7 @@ SETTINGS: tuple[Setting, ...] = (
             "the files of all of them have no more bytes together; 0: never"),
     Setting("trace_closer_models", 32, "", "a model without kin by its fingerprint is compared in whole with so many "
             "others of its shape; 0: never"),
-    Setting("trace_closer_max_bytes", 200_000_000_000, "bytes", "and with no more of them than have so many bytes in all, "
+    Setting("trace_closer_max_bytes", 200_000_000_000, "bytes", "and with no more of them than have so many bytes, "
             "its own counted each time"),
     Setting("descent_percent", 40, "%", "a model file is kept as the difference to its parent's when that saves so "
             "much of its size; 0 makes no more differences"),
