@@ -17,7 +17,7 @@ from headwater.core.errors import CorruptFile
 from headwater.trace.frame import DIMENSIONS
 from headwater.trace.hashes import ROW_COUNT, ROW_SIGNS
 
-VERSION = 3
+VERSION = 4
 """Moves when a fingerprint of the same model would come out different."""
 MAX_BYTES = 1_000_000
 MAX_LAYERS = 40

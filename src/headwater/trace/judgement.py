@@ -14,7 +14,7 @@ import numpy as np
 
 from headwater.trace.said import Said, as_told, from_told, said
 
-VERSION = 2
+VERSION = 3
 """Moves when the same two fingerprints would be judged differently."""
 
 

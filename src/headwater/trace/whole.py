@@ -24,7 +24,7 @@ from headwater.trace.pair import PairReport, deepen, layers_to_compare
 from headwater.trace.reading import Guess, ModelFile, ReadBytes, Tell, model_files, run_apart
 from headwater.trace.said import as_told
 
-VERSION = 2
+VERSION = 3
 """Moves when the same files would be compared differently."""
 REPORT_MAX = 256 << 10
 MEMORY = 6 << 30
