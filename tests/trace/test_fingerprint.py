@@ -10,7 +10,7 @@ from trace_made import Made, made, noisy, permuted, print_of, rotated, save_gguf
 
 from headwater.core.errors import CorruptFile
 from headwater.trace.agree import agree
-from headwater.trace.fingerprint import MAX_BYTES, Fingerprint
+from headwater.trace.fingerprint import MAX_BYTES, VERSION, Fingerprint
 from headwater.trace.make import make_fingerprint
 from headwater.weights import tokens
 from headwater.weights.source import FileSource
@@ -69,7 +69,7 @@ def test_the_bytes_of_a_fingerprint_give_the_same_fingerprint_back(first):
 
 @pytest.mark.parametrize("damage", [
     lambda data: data[:-1], lambda data: data + b"x", lambda data: data[:100], lambda data: b"",
-    lambda data: data.replace(b'"version":3', b'"version":9'), lambda data: data.replace(b'"<i4"', b'"|O8"', 1),
+    lambda data: data.replace(b'"version":%d' % VERSION, b'"version":9'), lambda data: data.replace(b'"<i4"', b'"|O8"', 1),
     lambda data: data.replace(b'"rows":', b'"raws":', 1), lambda data: b"{" * 5000])
 def test_a_damaged_fingerprint_is_refused(first, damage):
     with pytest.raises(CorruptFile):
