@@ -69,7 +69,8 @@ def test_the_bytes_of_a_fingerprint_give_the_same_fingerprint_back(first):
 
 @pytest.mark.parametrize("damage", [
     lambda data: data[:-1], lambda data: data + b"x", lambda data: data[:100], lambda data: b"",
-    lambda data: data.replace(b'"version":%d' % VERSION, b'"version":9'), lambda data: data.replace(b'"<i4"', b'"|O8"', 1),
+    lambda data: data.replace(b'"version":%d' % VERSION, b'"version":9'),
+    lambda data: data.replace(b'"<i4"', b'"|O8"', 1),
     lambda data: data.replace(b'"rows":', b'"raws":', 1), lambda data: b"{" * 5000])
 def test_a_damaged_fingerprint_is_refused(first, damage):
     with pytest.raises(CorruptFile):
