@@ -49,3 +49,12 @@ def test_without_scripts_the_drawing_leads_to_relatives(visit):
     assert watched.page.locator("[data-pan-tools]").is_hidden()
     watched.page.locator("svg a.box", has_text="rill").last.click()
     watched.page.wait_for_url("**/reader/*rill")
+
+
+def test_without_scripts_a_drawing_wider_than_its_frame_opens_at_its_middle_and_the_page_at_its_top(visit):
+    watched = visit(java_script_enabled=False, viewport={"width": 300, "height": 700})
+    watched.open("/reader/headspring/lineage")
+    left, whole, seen, top = watched.page.evaluate(
+        "(() => { const v = document.querySelector('.family-view');"
+        " return [v.scrollLeft, v.scrollWidth, v.clientWidth, scrollY] })()")
+    assert whole > seen and left > 0 and top == 0
