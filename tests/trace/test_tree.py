@@ -82,3 +82,12 @@ def test_angles_do_not_change_when_a_copy_is_hidden(tmp_path):
     found = prints(tmp_path, {"one": one, "two": two, "hidden": rotated(permuted(two))})
     plain, turned = (angle_of(judge(found["one"], found[name], NULL)) for name in ("two", "hidden"))
     assert turned == pytest.approx(plain, rel=0.1) and plain > 0.1
+
+
+@pytest.mark.parametrize("first", ["here", "there"])
+def test_a_copy_of_weights_that_are_there_twice_hangs_on_those_that_were_there_first(tmp_path, first):
+    base = made(0)
+    found = judged(prints(tmp_path, {"here": base, "there": base, "small": (base, "Q8_0")}))
+    assert found["here", "there"].verdict is Verdict.IDENTICAL
+    tree = grow_tree([*sorted(("here", "there"), key=lambda name: name != first), "small"], found)
+    assert tree.parents("small") == [first]

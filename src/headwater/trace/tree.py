@@ -20,6 +20,8 @@ from headwater.trace.judgement import Judgement, Verdict
 
 SAME = 0.01
 """Angle in radians under which two are near-duplicates; their place in the tree is then chance, and is left open."""
+CHANCE = 0.005
+"""In radians: what the angle to the same weights may differ by from one measuring to the next."""
 STRAIGHT = 1.1
 """Path over a third model against the straight way: 1 on the line between two parents, near 1.41 for a grandchild."""
 
@@ -62,8 +64,8 @@ class Tree:
 
 def grow_tree(names: Sequence[str], judgements: Mapping[tuple[str, str], Judgement],
               merges: Mapping[str, Sequence[str]] | None = None) -> Tree:
-    """judgements: by (a, b), each pair once, in either order; a pair that is missing was not compared. merges: the
-    proved ones, each child's parents."""
+    """names: of the same weights under several the first is what others hang on. judgements: by (a, b), each pair
+    once, in either order; a pair that is missing was not compared. merges: the proved ones, each child's parents."""
     merges = merges or {}
     edges = {pair: j for pair, j in judgements.items() if j.verdict.kin and j.verdict not in _LAYERLESS
              and set(pair) <= set(names)}
@@ -111,11 +113,14 @@ def _shortest(names: Sequence[str], edges: Mapping[_Pair, Judgement], angles: Ma
     for one, two in kept:
         home[root(one)] = root(two)
     copies = {_child(pair, j) for pair, j in edges.items() if angles[frozenset(pair)] < SAME}
+    place = {name: n for n, name in enumerate(names)}
+    later = {max(pair, key=lambda name: place[name]) for pair, j in edges.items() if j.verdict is Verdict.IDENTICAL}
 
     def length(pair: _Pair) -> tuple[bool, bool, float, _Pair]:
         # A quantised or cut copy hangs on what it is a copy of; others at its distance hang on the original.
         angle = angles[frozenset(pair)]
-        return angle >= SAME, bool(copies & set(pair)), angle, pair
+        # Of the same weights twice the first stands for both: what tells their distances apart is chance.
+        return angle >= SAME, bool(copies & set(pair)), angle + CHANCE * bool(later & set(pair)), pair
 
     for pair in sorted(edges, key=length):
         if root(pair[0]) != root(pair[1]):
