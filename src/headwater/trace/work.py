@@ -146,15 +146,16 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
 
 def _beside(trace: Trace, kept: Kept, without: set[int]) -> list[int]:
     """What the index did not name, the newest of each: models of its very shape, which may be its kin where it or they
-    have no words for the index to go by; and others of its form that can be told from it, to show as unrelated."""
+    have no words for the index to go by; and others that can be told from it, of its form first, to show one as
+    unrelated."""
     if kept.about.get("form") == "adapter":
         return []
     numbers = dict.fromkeys(place.fingerprint_id for place in trace.records.heads(None, limit=LOOKED_AT))
     about = {n: found.about for n, found in trace.records.get(numbers.keys() - without).items()}
     alike = [n for n in numbers if n in about and about[n].get("form") == kept.about.get("form")]
     shaped = [n for n in alike if all(about[n].get(key) == kept.about.get(key) for key in _SHAPE)]
-    apart = [n for n in alike if n not in shaped and about[n].get("profiles") and kept.about.get("profiles")]
-    return [*shaped[:UNRELATED], *apart[:UNRELATED - 1]]
+    apart = [n for n in (*alike, *numbers) if n in about and n not in shaped and about[n].get("profiles")]
+    return [*shaped[:UNRELATED], *(list(dict.fromkeys(apart))[:UNRELATED - 1] if kept.about.get("profiles") else ())]
 
 
 def edge_of(trace: Trace, one: int, made: Fingerprint, other: int, theirs: Fingerprint) -> Edge:
