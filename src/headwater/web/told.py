@@ -54,7 +54,8 @@ def known_again(words: Words, text: str) -> str | None:
 def _part(words: Words, value: str) -> str:
     """What fills a place: a list of words of the catalogue is said in them, names and numbers stay."""
     pieces = [value] if words.gettext(value) != value else re.split("; nor |, ", value)
-    return words.gettext(", ").join(map(words.gettext, pieces)) if any(words.gettext(one) != one for one in pieces) else value
+    known = any(words.gettext(one) != one for one in pieces)
+    return words.gettext(", ").join(map(words.gettext, pieces)) if known else value
 
 
 @cache
