@@ -15,6 +15,10 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "trace"))
 
 pytestmark = pytest.mark.soak
+SECTION = ("A hub of strangers and their descendants",
+           "62 tiny models trained apart are uploaded to one hub, then 190 descendants of twenty of them, each through "
+           "one to eight random disguises (of 20 all words were replaced before), no card naming a parent. What the hub "
+           "finds by itself: fingerprints, and whole files where those say nothing.")
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +71,16 @@ def put(world, name, model, most):
 
 
 @pytest.mark.timeout(1_200)
-def test_of_models_trained_apart_none_is_given_kin(world):
+def test_of_models_trained_apart_none_is_given_kin(world, figures):
     from headwater.trace.forest import forest_of
 
     found = forest_of(world.trace, world.me)
+    figures["models trained apart that are given kin"] = ("0", f"{len(found.links)} of {len(found.nodes)}")
     assert len(found.nodes) == 62 and not found.links
 
 
 @pytest.mark.timeout(3_600)
-def test_every_disguised_descendant_is_given_its_own_family_and_no_other(world, words):
+def test_every_disguised_descendant_is_given_its_own_family_and_no_other(world, words, figures):
     from calibrate import FOLDER, populations
     from calibrate.disguise import compose, made_of
 
@@ -95,5 +100,8 @@ def test_every_disguised_descendant_is_given_its_own_family_and_no_other(world, 
             lost.append((plan.name, drawn.names))
         if of - {base}:
             wrong.append((plan.name, of))
-    print(f"{len(plans)} descendants, {closer} of them by whole files; lost: {lost}; wrong: {wrong}")
-    assert not wrong and not lost
+    count = len(plans)
+    figures["descendants given their own family"] = ("all", f"{count - len(lost)} of {count}, {closer} by whole files")
+    figures["descendants given another's family"] = ("0", f"{len(wrong)} of {count}")
+    assert not wrong, wrong
+    assert not lost, lost
