@@ -17,8 +17,8 @@ sys.path.append(str(Path(__file__).parents[1] / "trace"))
 pytestmark = pytest.mark.soak
 SECTION = ("A hub of strangers and their descendants",
            "62 tiny models trained apart are uploaded to one hub, then 190 descendants of twenty of them, each through "
-           "one to eight random disguises (of 20 all words were replaced before), no card naming a parent. What the hub "
-           "finds by itself: fingerprints, and whole files where those say nothing.")
+           "one to eight random disguises (of 20 all words were replaced before); no card names a parent. What the "
+           "hub finds by itself: fingerprints, and up to 100 whole files where those say nothing.")
 
 
 @pytest.fixture(scope="module")
