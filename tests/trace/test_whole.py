@@ -120,4 +120,12 @@ def test_a_comparison_ends_with_the_models_that_are_gone(world, tmp_path):
     repo = world.push("base", save_hf(tmp_path / "base", made(0, layers=1, vocabulary=1600)))
     payload = {"a": [repo.id, repo.head], "b": [repo.id + 7, "0" * 40]}
     assert whole.compare_job(world.trace)(payload, quiet) is None
-    assert whole.compare_job(world.trace)({"a": payload["a"], "b": payload["a"]}, quiet) is None  # not read
+
+
+def test_two_that_nobody_has_read_are_read_and_the_same_files_in_two_repos_get_no_edge_to_themselves(world, tmp_path):
+    folder = save_hf(tmp_path / "base", made(0, layers=1, vocabulary=1600))
+    one, two = world.push("one", folder), world.push("two", folder)
+    assert compare(world, one, two)["known"] is False
+    kept = world.trace.records.at(one, one.head)
+    assert kept == world.trace.records.at(two, two.head)
+    assert world.trace.records.edges([kept.id], kin=None) == [] and world.of(one).same == ("local/two",)

@@ -109,13 +109,14 @@ def compare_job(trace: Trace) -> Work:
     def work(payload: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
         from headwater.trace.closer import keep
         from headwater.trace.lineage import fingerprint_of
+        from headwater.trace.work import read_revision
 
         progress(0, None, stage="listing the files", unit="layers")
         sides, ids = [], []
         for repo_id, revision in (payload["a"], payload["b"]):
             repo = trace.repos.get(repo_id)
-            kept = trace.records.at(repo, revision) if repo is not None else None
-            if repo is None or kept is None:  # deleted since
+            if repo is None or not (kept := trace.records.at(repo, revision) or
+                                    read_revision(trace, repo, revision, progress)):  # deleted since
                 return None
             files = model_files(trace.files_of(repo, revision))
             ids.append(kept.id)
@@ -125,7 +126,7 @@ def compare_job(trace: Trace) -> Work:
             return {"known": True}
         report = _compared(trace, ids, sides, lambda done, total: progress(done, total or None, stage="comparing",
                                                                            unit="layers"))
-        if report is not None:
+        if report is not None and ids[0] != ids[1]:  # two repos may hold the very same files
             keep(trace, *ids, dict(zip(ids, (side.made for side in sides), strict=True)))
         return {"known": False, "agreement": report.agreement} if report is not None else None
 
