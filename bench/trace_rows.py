@@ -77,8 +77,8 @@ def _compare(folder: Path) -> ground.Row:
     made = _make(folder)
     data = made.to_bytes()
     ours, theirs = ground.in_turns(lambda: agree(made, Fingerprint.from_bytes(data)), lambda: _make(folder), 5)
-    return ground.Row("compare two fingerprints, 30 by 30 layers", "making one of them, which two threads do", ours, theirs, "none",
-                      note=f"{len(data) / 1e3:,.0f} KB each")
+    return ground.Row("compare two fingerprints, 30 by 30 layers", "making one of them, which two threads do", ours,
+                      theirs, "none", note=f"{len(data) / 1e3:,.0f} KB each")
 
 
 def llama(folder: Path, width: int = 2048, inner: int = 5632, layers: int = 13, vocabulary: int = 16_384) -> Path:
