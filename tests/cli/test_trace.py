@@ -109,6 +109,8 @@ def test_a_model_without_kin_is_compared_in_whole_before_it_is_said_to_have_none
     said = hw("trace", "local/hidden", "--json").json
     assert said["lineage"]["closest"]["repo"] in ("local/base", "local/child") and said["verdict"] == "descends"
     assert said["null"]["kind"] == "whole files" and said["agreement"] > 0.9
+    shown = hw("trace", "local/hidden", said["lineage"]["closest"]["repo"], "--whole").out
+    assert "descends, by the whole files" in shown and "by the fingerprints alone:\nsame-architecture" in shown
     said = hw("trace", "local/other")
     assert "unrelated" in said.out and "Compared in whole, too, with local/" in said.err
 

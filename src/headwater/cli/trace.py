@@ -144,6 +144,8 @@ def _summary(model: str, nearest: dict[str, Any] | None, kin: bool) -> dict[str,
 
 def _show_pair(said: dict[str, Any]) -> None:
     print(f"A  {plain(said['a'])}\nB  {plain(said['b'])}\n")
+    if (whole := said.get("whole")) and whole["verdict"] != said["verdict"]:
+        print(f"{whole['verdict']}, by the whole files (below)\n{plain(whole['says'])}\n\nby the fingerprints alone:")
     _show_judgement(said)
     if whole := said.get("whole"):
         from headwater.cli._whole import show_whole
