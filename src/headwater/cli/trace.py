@@ -161,7 +161,7 @@ def _show_judgement(said: dict[str, Any]) -> None:
         print(f"agreement {agreement:.3f}; {null['as_high']} of {null['n']:,} independent pairs as high, the most "
               f"{null['max']:.3f}")
     print()
-    rows = [(e["name"], _SURE[e["strength"]], e["says"]) for e in said["evidence"] if e["strength"] in _SURE]
+    rows = [(e["name"], _SURE[sure], e["says"]) for sure in _SURE for e in said["evidence"] if e["strength"] == sure]
     show_table(["evidence", "strength", "what"], rows, "No evidence of kinship.")
     if said["layers"]:
         pairs = " ".join(f"{a}~{b}:{share:.2f}" for a, b, share in said["layers"])
