@@ -63,6 +63,7 @@ def test_a_model_whose_words_are_all_new_and_whose_stream_was_turned_still_finds
     assert {r.repo for r in family.kin} == {"local/tuned", "local/base"}
     near = family.closest
     assert near.verdict == "descends" and near.agreement > 0.9 and "embeddings replaced" in near.judgement["operation"]
+    assert near.judgement["would_change"] == "A third model that both come from."
     assert near.judgement["null"] == {"n": 195, "max": near.judgement["null"]["max"], "as_high": 0,
                                       "kind": "whole files"}
     assert {"local/hidden"} <= {r.repo for r in world.of(repos["base"]).kin}

@@ -175,7 +175,7 @@ def kin_by_whole(judgement: Judgement, report: PairReport, null: NullLibrary) ->
     if judgement.verdict.kin or not deep.verdict.kin:
         return None
     share, figures = null.beside_whole(judgement.null.kind, report.evidence)
-    return replace(deep, agreement=share, null=figures)
+    return replace(deep, agreement=share, null=figures, would_change="A third model that both come from.")
 
 
 def finite_report(report: PairReport) -> dict[str, Any]:
