@@ -17,6 +17,7 @@ from headwater.trace import Trace, judgement, norm_curves
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.judgement import Verdict
 from headwater.trace.reading import CannotRead
+from headwater.trace.union import Union
 
 _SHAPES = 1_000
 """Models of one width that are chosen among, the oldest: what others come from is older than they are."""
@@ -132,19 +133,12 @@ def _has_kin(trace: Trace, number: int) -> bool:
 
 def _families(trace: Trace, ids: Collection[int]) -> dict[int, int]:
     """Of each of these the oldest it is kin to, by whatever way among these."""
-    home = {n: n for n in ids}
-
-    def root(n: int) -> int:
-        while home[n] != n:
-            home[n] = home[home[n]]
-            n = home[n]
-        return n
-
+    union = Union(ids)
     for edge in trace.records.edges(ids, within=True, brief=True):
         if edge.verdict not in _FAR:
-            one, two = sorted((root(edge.a_id), root(edge.b_id)))
-            home[two] = one
-    return {n: root(n) for n in ids}
+            older, newer = sorted((union.root(edge.a_id), union.root(edge.b_id)))
+            union.join(newer, older)
+    return {n: union.root(n) for n in ids}
 
 
 def _declared(trace: Trace, kept: Kept) -> set[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from headwater.trace.forest import Forest, Link
 from headwater.trace.judgement import Verdict
+from headwater.trace.union import Union
 
 
 @dataclass(frozen=True)
@@ -23,28 +24,16 @@ class Group:
 
 def group(forest: Forest) -> tuple[list[Group], list[str]]:
     """Families, the largest first, and the names of models that have none."""
-    home = {node.id: node.id for node in forest.nodes}
-
-    def root(name: str) -> str:
-        while home[name] != name:
-            home[name] = home[home[name]]
-            name = home[name]
-        return name
-
-    kept: list[Link] = []
-    for link in sorted(forest.links, key=_nearness):
-        if link.source not in home or link.target not in home:
-            continue
-        one, two = root(link.source), root(link.target)
-        if one != two or link.verdict == Verdict.MERGE:
-            home[one] = two
-            kept.append(link)
+    there = {node.id for node in forest.nodes}
+    union = Union(there)
+    kept = [link for link in sorted(forest.links, key=_nearness) if {link.source, link.target} <= there
+            and (union.join(link.source, link.target) or link.verdict == Verdict.MERGE)]
     members: dict[str, list[str]] = defaultdict(list)
     for node in forest.nodes:
-        members[root(node.id)].append(node.id)
+        members[union.root(node.id)].append(node.id)
     lines: dict[str, list[Link]] = defaultdict(list)
     for link in kept:
-        lines[root(link.source)].append(link)
+        lines[union.root(link.source)].append(link)
     groups = [_group(sorted(names), lines[key]) for key, names in members.items() if len(names) > 1]
     alone = sorted(name for names in members.values() if len(names) == 1 for name in names)
     return sorted(groups, key=lambda g: (-len(g.names), g.head)), alone

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from headwater.trace.direction import SPEAKS
 from headwater.trace.judgement import Judgement, Verdict
+from headwater.trace.union import Union
 
 SAME = 0.01
 """Angle in radians under which two are near-duplicates; their place in the tree is then chance, and is left open."""
@@ -101,17 +102,10 @@ _Pair = tuple[str, str]
 def _shortest(names: Sequence[str], edges: Mapping[_Pair, Judgement], angles: Mapping[frozenset[str], float],
               merges: Mapping[str, Sequence[str]]) -> tuple[list[_Pair], dict[str, list[str]]]:
     """Kruskal's tree, and all edges of merges to their parents; members of each family by one of its names."""
-    home = {name: name for name in names}
-
-    def root(name: str) -> str:
-        while home[name] != name:
-            home[name] = home[home[name]]
-            name = home[name]
-        return name
-
+    union = Union(names)
     kept = [pair for pair in edges if any(pair[k] in merges.get(pair[1 - k], ()) for k in range(2))]
     for one, two in kept:
-        home[root(one)] = root(two)
+        union.join(one, two)
     copies = {_child(pair, j) for pair, j in edges.items() if angles[frozenset(pair)] < SAME}
     place = {name: n for n, name in enumerate(names)}
     later = {max(pair, key=lambda name: place[name]) for pair, j in edges.items() if j.verdict is Verdict.IDENTICAL}
@@ -123,12 +117,11 @@ def _shortest(names: Sequence[str], edges: Mapping[_Pair, Judgement], angles: Ma
         return angle >= SAME, bool(copies & set(pair)), angle + CHANCE * bool(later & set(pair)), pair
 
     for pair in sorted(edges, key=length):
-        if root(pair[0]) != root(pair[1]):
-            home[root(pair[0])] = root(pair[1])
+        if union.join(*pair):
             kept.append(pair)
     family: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        family[root(name)].append(name)
+        family[union.root(name)].append(name)
     return kept, family
 
 
