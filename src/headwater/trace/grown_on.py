@@ -176,9 +176,7 @@ def _beats(adapter: Reader, base: Reader, unit: _Unit, rng: np.random.Generator)
     for part in unit.parts:
         table = _table(base, part, unit.repeat, numbers)
         mine = _centred(_centred(written(adapter, part.target.change, numbers + part.target.first), unit=False))
-        # The trace of mine' table mine, for every order of mine: all products of its rows are made once.
-        products = mine @ mine.T
-        found = np.array([float(np.vdot(table, products[order].take(order, axis=1))) for order in orders])
+        found = np.array([float(np.vdot(mine[order], table @ mine[order])) for order in orders])
         likeness += found / max(float(found[1:].std()), 1e-30)
     return bool(likeness[0] > likeness[1:].max())
 
