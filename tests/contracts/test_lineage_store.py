@@ -156,11 +156,12 @@ def test_those_compared_in_whole_with_one_are_told_and_those_of_its_shape_oldest
                          problem=None, about={"form": form, "width": width})
             for repo, (form, width) in zip(repos, shapes, strict=True)]
     assert lineage.shaped("gated", 64, limit=9) == kept[:2] and lineage.shaped("gated", 64, limit=1) == kept[:1]
-    assert lineage.shaped("gated", 65, limit=9) == [] and lineage.compared_with(kept[0].id) == set()
+    assert lineage.shaped("gated", 65, limit=9) == [] and lineage.compared_with(kept[0].id, version=1) == set()
     assert lineage.compared(Whole(kept[2].id, kept[0].id, 1, {})) and lineage.compared(
         Whole(kept[3].id, kept[2].id, 1, {}))
-    assert lineage.compared_with(kept[2].id) == {kept[0].id, kept[3].id}
-    assert lineage.compared_with(kept[0].id) == {kept[2].id}
+    assert lineage.compared_with(kept[2].id, version=1) == {kept[0].id, kept[3].id}
+    assert lineage.compared_with(kept[0].id, version=1) == {kept[2].id}
+    assert lineage.compared_with(kept[2].id, version=2) == set()
 
 
 def test_edges_in_short_and_within_a_set_are_those_edges(world, lineage):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pytest
 from disguises import new_embeddings
+from sqlalchemy import text
 from test_lineage import World, quiet
 from trace_made import made, noisy, permuted, rotated, save_gguf, save_hf
 
@@ -73,6 +74,20 @@ def test_a_model_whose_words_are_all_new_and_whose_stream_was_turned_still_finds
     world.read(repos["hidden"], again=True)
     assert world.of(repos["hidden"]).closest.repo == near.repo
     assert closer.candidates(world.trace, world.trace.records.at(repos["hidden"], repos["hidden"].head), 8) == []
+
+
+def test_what_was_found_is_found_again_when_the_versions_move_whoever_is_read_first(world, folders, monkeypatch):
+    repos, _ = push(world, folders, "stranger", "base", "tuned", "hidden")
+    run_waiting(world)
+    with world.app.records.engine.begin() as connection:  # as an older version left them
+        for table in ("fingerprints", "edges", "wholes"):
+            connection.execute(text(f"UPDATE {table} SET version = version - 1"))
+    assert world.of(repos["hidden"]).status.state == "not-yet-read"
+    assert world.read(repos["hidden"])["look_closer"] is True
+    assert [job["kin"] for job in run_waiting(world)] == [True]
+    for name in ("base", "tuned", "stranger"):
+        world.read(repos[name])
+    assert {r.repo for r in world.of(repos["hidden"]).kin} == {"local/tuned", "local/base"}
 
 
 def test_a_stranger_is_compared_once_and_called_kin_of_nobody(world, folders):

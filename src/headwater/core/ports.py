@@ -542,8 +542,8 @@ class Lineage(Protocol):
 
     def whole(self, one: int, other: int) -> Whole | None: ...
 
-    def compared_with(self, one: int) -> set[int]:
-        """Those that a comparison of whole files with this one is kept of."""
+    def compared_with(self, one: int, *, version: int) -> set[int]:
+        """Those that a comparison of whole files with this one, of this version, is kept of."""
 
     def shaped(self, form: str, width: int, *, limit: int) -> list[Kept]:
         """Those read of models of this form and width (of `about`), oldest first."""

@@ -8,12 +8,13 @@ nobody, of one model of each family, and of few. What is found is an edge as any
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import inf
 from typing import Any
 
 from headwater.core.descent import Edge, Kept
 from headwater.core.types import Job
 from headwater.core.work import Progress, Work
-from headwater.trace import Trace, judgement, norm_curves
+from headwater.trace import Trace, judgement, norm_curves, whole
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.judgement import Verdict
 from headwater.trace.reading import CannotRead
@@ -42,7 +43,7 @@ def fitting(trace: Trace, kept: Kept) -> list[int]:
     if kept.problem or form not in ("gated", "plain") or _has_kin(trace, kept.id):
         return []
     about = {one.id: one.about for one in trace.records.shaped(str(form), int(width), limit=_SHAPES)}
-    known = trace.records.compared_with(kept.id)
+    known = trace.records.compared_with(kept.id, version=whole.VERSION)
     family = _families(trace, about)
     tried = {family[n] for n in known if n in family} | {kept.id}
     heads = {n for n in about if family[n] == n and n not in tried}
@@ -59,7 +60,7 @@ def candidates(trace: Trace, kept: Kept, most: int) -> list[int]:
     if len(listed) <= most:
         return listed
     declared = _declared(trace, kept)
-    mine, apart = norm_curves.curves(_prints(trace, {kept.id})[kept.id]), {}
+    mine, apart = norm_curves.curves(_prints(trace, {kept.id})[kept.id]), dict.fromkeys(listed, inf)
     for start in range(0, len(listed), _AT_ONCE):  # a fingerprint has up to a megabyte
         for number, made in _prints(trace, set(listed[start:start + _AT_ONCE])).items():
             apart[number] = norm_curves.distance(mine, norm_curves.curves(made))
@@ -81,33 +82,36 @@ def closer_job(trace: Trace, most: int, most_bytes: int) -> Work:
                 left_out += 1
                 continue
             compared, left = compared + 1, left - size
-            edge = look(trace, number, other)
+            edge = look(trace, number, other, progress)
             if edge is not None and edge.kin:
-                return {"compared": compared, "kin": True} | _and_beside(trace, number, other)
+                return {"compared": compared, "kin": True} | _and_beside(trace, number, other, progress)
         said = f"{left_out} have more bytes than trace_closer_max_bytes leaves" if left_out else None
         return {"compared": compared, "kin": False} | ({"why": said} if said else {})
 
     return work
 
 
-def _and_beside(trace: Trace, number: int, other: int) -> dict[str, int]:
+def _and_beside(trace: Trace, number: int, other: int, progress: Progress) -> dict[str, int]:
     """The nearest of what was found is looked at too: the parent may be one of them. How many are kin."""
     edges = sorted(trace.records.edges([other]), key=lambda e: -(e.agreement or 0))
     beside = [n for e in edges if (n := e.b_id if e.a_id == other else e.a_id) != number][:2]
-    found = [edge for n in beside if (edge := look(trace, number, n)) is not None and edge.kin]
+    found = [edge for n in beside if (edge := look(trace, number, n, progress)) is not None and edge.kin]
     return {"beside": len(found)} if beside else {}
 
 
-def look(trace: Trace, one: int, other: int) -> Edge | None:
+def look(trace: Trace, one: int, other: int, progress: Progress) -> Edge | None:
     """Compare two in whole, if that was not done, and keep the edge if they are kin; None where a file is gone or
-    cannot be read."""
-    from headwater.trace.whole import compare_kept
+    cannot be read. One that an older version read is read first: it may be its turn only later."""
+    from headwater.trace.work import read_revision
 
+    for number in {one, other} - _prints(trace, {one, other}).keys():
+        for place in trace.records.places([number], None)[:1]:
+            read_revision(trace, place.repo, place.revision, progress)
     bodies = _prints(trace, {one, other})
     if len(bodies) < 2:
         return None
     try:
-        if compare_kept(trace, max(one, other), min(one, other), bodies) is None:
+        if whole.compare_kept(trace, max(one, other), min(one, other), bodies) is None:
             return None
     except CannotRead:
         return None
@@ -116,10 +120,9 @@ def look(trace: Trace, one: int, other: int) -> Edge | None:
 
 def keep(trace: Trace, one: int, other: int, bodies: Mapping[int, Fingerprint]) -> Edge:
     """The edge of two that were compared in whole, kept if they are kin by that."""
-    from headwater.trace.whole import seen_whole
     from headwater.trace.work import edge_of
 
-    edge = seen_whole(trace, edge_of(trace, one, bodies[one], other, bodies[other]))
+    edge = whole.seen_whole(trace, edge_of(trace, one, bodies[one], other, bodies[other]))
     if edge.kin:
         others = [e for e in trace.records.edges([edge.a_id], kin=None) if not e.kin and e.a_id == edge.a_id
                   and e.b_id != edge.b_id]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from headwater.core.descent import Dispute, Edge, Kept, Place
 from headwater.core.errors import BadInput, NotFound, RepoNotFound
 from headwater.core.types import Actor, Job, JobState, Kind, Oid, Repo
-from headwater.trace import Trace, mixing
+from headwater.trace import Trace, mixing, whole
 from headwater.trace.declared import RELATIONS, bases_of
 from headwater.trace.duties import Duties, duties_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
@@ -150,7 +150,7 @@ def _job_of(trace: Trace, kind: str, wanted: Mapping[str, Any], states: tuple[st
 
 def _closer(trace: Trace, viewer: Actor, kept: Kept) -> Closer | None:
     job = _job_of(trace, "trace-closer", {"fingerprint_id": kept.id}, ("running", "queued"))
-    places = trace.records.places(trace.records.compared_with(kept.id), viewer)
+    places = trace.records.places(trace.records.compared_with(kept.id, version=whole.VERSION), viewer)
     compared = tuple({place.fingerprint_id: place.repo.full_name for place in reversed(places)}.values())
     return Closer(job.id if job else None, tuple(sorted(compared))) if job is not None or compared else None
 

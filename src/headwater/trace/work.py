@@ -19,6 +19,7 @@ from headwater.trace import Trace, adapters_in_hub, closer, judgement, mixing
 from headwater.trace.declared import bases_of
 from headwater.trace.fingerprint import VERSION, Fingerprint
 from headwater.trace.reading import CannotRead, Guess, ModelFile, digest_of, model_files, read_apart
+from headwater.trace.whole import seen_whole
 from headwater.weights.tokens import FILES as TOKEN_FILES
 from headwater.weights.tokens import MAX_BYTES as MAX_TOKENIZER
 
@@ -124,12 +125,9 @@ def compare(trace: Trace, kept: Kept, progress: Progress, *, again: bool = False
     made = Fingerprint.from_bytes(body)
     others = {c.id for c in trace.index.candidates(made, limit=MOST, without=[kept.id])}
     others |= {*declared_ids(trace, kept), *adapters_in_hub.fitting(trace, kept)}
-    others |= trace.records.compared_with(kept.id)
     others |= {*_beside(trace, kept, others | {kept.id})}
     if len(others) < UNRELATED:  # somebody unrelated to show beside
         others |= {c.id for c in trace.index.newest(UNRELATED, without=[kept.id])}
-    from headwater.trace.whole import seen_whole
-
     edges = []
     for number, (other, theirs) in enumerate(sorted(trace.records.bodies(others - {kept.id}).items())):
         progress(number, len(others), stage="comparing", unit="models")

@@ -156,8 +156,9 @@ class SqlLineage:
             row = connection.execute(question).first()
         return Whole(*row) if row else None
 
-    def compared_with(self, one: int) -> set[int]:
-        question = select(wholes.c.a_id, wholes.c.b_id).where(or_(wholes.c.a_id == one, wholes.c.b_id == one))
+    def compared_with(self, one: int, *, version: int) -> set[int]:
+        question = select(wholes.c.a_id, wholes.c.b_id).where(or_(wholes.c.a_id == one, wholes.c.b_id == one),
+                                                              wholes.c.version == version)
         with self._db.read() as connection:
             return {row.b_id if row.a_id == one else row.a_id for row in connection.execute(question)}
 
