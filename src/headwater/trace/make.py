@@ -102,7 +102,7 @@ class _Here(Executor):
 
 
 def _workers(threads: int) -> Executor:
-    threads = min(threads, len(os.sched_getaffinity(0)))
+    threads = min(threads, os.cpu_count() or 1)
     return ThreadPoolExecutor(threads, "trace") if threads > 1 else _Here()
 
 

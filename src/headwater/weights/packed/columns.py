@@ -73,9 +73,9 @@ class PackedColumns:
     def _parts(self, of: Of, numbers: np.ndarray, begin: int, end: int,
                kept: Kept) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """float32 (len(numbers), end - begin): codes, zero points and scales."""
-        found = tuple(np.empty((len(numbers), end - begin), np.float32) for _ in range(3))
-        if not found[0].size:
-            return found  # type: ignore[return-value]
+        codes, zeros, scales = (np.empty((len(numbers), end - begin), np.float32) for _ in range(3))
+        if not codes.size:
+            return codes, zeros, scales
         low, high = begin // UNIT * UNIT, min(-(-end // UNIT) * UNIT, self.tensor.shape[1])
         groups = self._groups(of, low, high)
         step = self._step(high - low)
@@ -83,9 +83,10 @@ class PackedColumns:
         for window in np.unique(windows):
             mine = np.flatnonzero(windows == window)
             panel = self._opened(of, int(window) * step, step, low, high, kept)
-            for whole, part in zip(found, self._undone(panel, numbers[mine] - panel.first, groups), strict=True):
+            undone = self._undone(panel, numbers[mine] - panel.first, groups)
+            for whole, part in zip((codes, zeros, scales), undone, strict=True):
                 whole[mine] = part[..., begin - low:end - low]
-        return found  # type: ignore[return-value]
+        return codes, zeros, scales
 
     def _groups(self, of: Of, low: int, high: int) -> np.ndarray:
         if self.order is None:

@@ -55,5 +55,5 @@ def _mlx_form(files: Files, tensor: Tensor, scales: Tensor, biases: Tensor | Non
     for one in (told.get(stem), told):
         form = (one.get("bits"), one.get("group_size")) if isinstance(one, dict) else None
         if form in fitting:
-            return form  # type: ignore[return-value]
+            return fitting[fitting.index(form)]
     return fitting[0]
