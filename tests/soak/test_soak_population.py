@@ -31,23 +31,17 @@ def words():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, words):
     """With the models trained apart in it, read, and their closer looks done."""
-    from test_lineage import World
+    from test_lineage import new_world
 
     from calibrate import FOLDER, populations
     from calibrate.disguise import made_of
-    from headwater.app import open_app
-    from headwater.core.settings import load
-    from headwater.hub.accounts import local_owner
 
     apart = populations.independents()
     populations.make(FOLDER, [*populations.descendants(), *apart])
-    app = open_app(load(tmp_path_factory.mktemp("hub") / "data", environ={}))
-    local_owner(app.hub)
-    world = World(app, tmp_path_factory.mktemp("models"))
-    for plan, (_, params) in zip(apart, populations.load(FOLDER, [p.name for p in apart]), strict=True):
-        put(world, plan.name, made_of(params, words), most=4)
-    yield world
-    app.records.close()
+    with new_world(tmp_path_factory.mktemp("hub")) as world:
+        for plan, (_, params) in zip(apart, populations.load(FOLDER, [p.name for p in apart]), strict=True):
+            put(world, plan.name, made_of(params, words), most=4)
+        yield world
 
 
 def put(world, name, model, most):

@@ -7,13 +7,10 @@ from dataclasses import asdict
 import pytest
 from disguises import new_embeddings
 from sqlalchemy import text
-from test_lineage import World, quiet
+from test_lineage import new_world, quiet
 from trace_made import made, noisy, permuted, rotated, save_gguf, save_hf
 
-from headwater.app import open_app
-from headwater.core.settings import load
 from headwater.core.types import ANYONE
-from headwater.hub.accounts import local_owner
 from headwater.trace import closer, lineage
 from headwater.trace.forest import forest_of
 
@@ -31,10 +28,8 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def world(tmp_path):
-    app = open_app(load(tmp_path / "data", environ={}))
-    local_owner(app.hub)
-    yield World(app, tmp_path)
-    app.records.close()
+    with new_world(tmp_path) as world:
+        yield world
 
 
 def push(world, folders, *names, **more):

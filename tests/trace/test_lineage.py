@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from xml.dom import minidom
 
@@ -45,6 +46,15 @@ class World:
         return lineage.lineage_of(self.trace, viewer or self.me, self.hub.repos.get(repo.id), repo.head)
 
 
+@contextmanager
+def new_world(folder):
+    """A hub of its own in a folder; the app of this process, its jobs run by hand."""
+    app = open_app(load(folder / "data", environ={}))
+    local_owner(app.hub)
+    yield World(app, folder)
+    app.records.close()
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder, base = tmp_path_factory.mktemp("models"), made(0, layers=1, vocabulary=1600)
@@ -54,10 +64,8 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def world(tmp_path, folders):
-    app = open_app(load(tmp_path / "data", environ={}))
-    local_owner(app.hub)
-    yield World(app, tmp_path)
-    app.records.close()
+    with new_world(tmp_path) as world:
+        yield world
 
 
 def test_an_edge_to_a_private_model_is_told_to_those_who_may_read_it_and_to_nobody_else(world, folders):

@@ -6,13 +6,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from test_lineage import World, quiet
+from test_lineage import new_world, quiet
 from trace_made import made, noisy, permuted, rotated, save_gguf, save_hf
 
-from headwater.app import open_app
-from headwater.core.settings import load
 from headwater.core.types import ANYONE
-from headwater.hub.accounts import local_owner
 from headwater.trace import lineage, whole
 from headwater.trace.forest import forest_of
 from headwater.trace.mixing import merge_job
@@ -20,10 +17,8 @@ from headwater.trace.mixing import merge_job
 
 @pytest.fixture
 def world(tmp_path):
-    app = open_app(load(tmp_path / "data", environ={}))
-    local_owner(app.hub)
-    yield World(app, tmp_path)
-    app.records.close()
+    with new_world(tmp_path) as world:
+        yield world
 
 
 def summed(one, two, share):
